@@ -1,0 +1,1 @@
+"""How work is cut up and run: plan, tiles, blending, pipeline, backends."""

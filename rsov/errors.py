@@ -1,0 +1,134 @@
+"""Errors and exit codes: one tree, one table, used by every command.
+
+An error is raised where the fault is known, carries what a user needs to act on it, and is shown
+once, by the command line. Library users catch :class:`RsovError`.
+"""
+
+from __future__ import annotations
+
+from enum import IntEnum
+from typing import ClassVar
+
+__all__ = [
+    "CheckError",
+    "ExitCode",
+    "InputError",
+    "Interrupted",
+    "ModelError",
+    "OutputError",
+    "PartialError",
+    "ResourceError",
+    "RsovError",
+    "TemporaryError",
+    "UsageError",
+]
+
+
+class ExitCode(IntEnum):
+    """What the process returns; the same table for every command."""
+
+    OK = 0
+    BUG = 1
+    USAGE = 2
+    INPUT = 3
+    MODEL = 4
+    OUTPUT = 5
+    PARTIAL = 6
+    RESOURCES = 7
+    CHECK = 8
+    TEMPORARY = 9
+    HANGUP = 129
+    INTERRUPT = 130
+    PIPE = 141
+    TERMINATED = 143
+
+
+class RsovError(Exception):
+    """A fault with its place and its remedy.
+
+    Args:
+        id: stable name, ``E-input-truncated``; listed in the docs and used in JSON.
+        what: one sentence without jargon, naming the file, option or class concerned.
+        where: file, band, tile, option or line of a config; only if known.
+        why: the cause; only if known.
+        fix: a line the user can act on, pasted if possible.
+
+    Texts may hold foreign strings as they are; whoever shows them escapes them.
+    """
+
+    code: ClassVar[ExitCode] = ExitCode.BUG
+
+    def __init__(self, id: str, what: str, *, where: str = "", why: str = "", fix: str = "") -> None:
+        super().__init__(what)
+        self.id = id
+        self.what = what
+        self.where = where
+        self.why = why
+        self.fix = fix
+
+    def __str__(self) -> str:
+        lines = [f"error[{self.id}]: {self.what}"]
+        lines += [
+            f"  {label + ':':<6} {text}"
+            for label, text in (("where", self.where), ("why", self.why), ("fix", self.fix))
+            if text
+        ]
+        return "\n".join(lines)
+
+
+class UsageError(RsovError):
+    """Wrong option, argument, prompt, config, or combination; nothing was read or written."""
+
+    code = ExitCode.USAGE
+
+
+class InputError(RsovError):
+    """An input is missing, unreadable, damaged, unsupported, or does not fit the others."""
+
+    code = ExitCode.INPUT
+
+
+class ModelError(RsovError):
+    """Model, text encoder or engine missing, refused or incompatible."""
+
+    code = ExitCode.MODEL
+
+
+class OutputError(RsovError):
+    """Output exists, cannot be written, disk full, or failed its verification."""
+
+    code = ExitCode.OUTPUT
+
+
+class PartialError(RsovError):
+    """A batch finished and at least one item failed."""
+
+    code = ExitCode.PARTIAL
+
+
+class ResourceError(RsovError):
+    """Cannot run within the memory or time allowed, even at the smallest tile."""
+
+    code = ExitCode.RESOURCES
+
+
+class CheckError(RsovError):
+    """The run was right; a condition set by the user is not met."""
+
+    code = ExitCode.CHECK
+
+
+class TemporaryError(RsovError):
+    """A lock or a remote source is not available now; the same call may succeed later."""
+
+    code = ExitCode.TEMPORARY
+
+
+class Interrupted(RsovError):
+    """Stopped by a signal; ``exit_code`` is 129, 130 or 143."""
+
+    code = ExitCode.INTERRUPT
+
+    def __init__(self, exit_code: ExitCode, what: str) -> None:
+        super().__init__("E-stopped", what)
+        self.exit_code = exit_code

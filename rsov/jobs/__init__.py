@@ -1,0 +1,1 @@
+"""The jobs as typed functions: the Python API behind the commands."""

@@ -1,0 +1,1 @@
+"""Segmenters: the protocol and one folder per model family."""

@@ -1,0 +1,1 @@
+"""Pictures in and rasters out: open, check, read, scale, write, verify, publish."""

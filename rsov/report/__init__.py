@@ -1,0 +1,1 @@
+"""What a run tells: JSON report, tables, quicklook."""

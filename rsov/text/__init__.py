@@ -1,0 +1,1 @@
+"""Words: legends and prompts, background vocabulary, sentence encoder, caches."""

@@ -1,0 +1,1 @@
+"""Polygons: trace, measure, simplify, write."""
