@@ -1,0 +1,24 @@
+"""One decorator for every compiled kernel: serial, without the GIL, cached on disk where possible."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import ParamSpec, TypeVar, cast
+
+import numba
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+def njit(function: Callable[P, R]) -> Callable[P, R]:
+    """Compile ``function`` with numba: serial (rsov's own threads run kernels), GIL released, cached.
+
+    Read-only installs without a home folder have no place for the cache (``RuntimeError: no locator
+    available``): such a process compiles for itself.
+    """
+    try:
+        compiled = numba.njit(function, nogil=True, cache=True)
+    except RuntimeError:
+        compiled = numba.njit(function, nogil=True, cache=False)
+    return cast("Callable[P, R]", compiled)
