@@ -1,1 +1,8 @@
-"""Pictures in and rasters out: open, check, read, scale, write, verify, publish."""
+"""Pictures in, maps out: everything that touches a raster file.
+
+Importing this package prepares the GDAL environment; it must come before rasterio and fiona.
+"""
+
+from rsov.raster.env import prepare_gdal
+
+prepare_gdal()
