@@ -1,0 +1,102 @@
+"""What the engine knows of a model: a card, pixel features, and scores of a legend's classes.
+
+Features and scores are two steps, so that features can be kept or compared without words. torch is a type only here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
+
+import numpy as np
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from rsov.types import Background, Legend
+
+Embed = Callable[[Sequence[str]], NDArray[np.float32]]
+"""Texts to unit vectors [N, dim] float32."""
+
+ABSENT = -1.0e4
+"""Score of a channel that takes no part: far below any logit, yet finite, so that blending stays finite."""
+
+
+@dataclass(frozen=True)
+class ModelCard:
+    """What a model is and what it expects.
+
+    ``gsd`` is the ground sampling distance (m) that it reads best, ``gsd_range`` those it was trained for. ``tile``
+    and ``overlap`` are its defaults in pixels, ``size_multiple`` what a tile's sides must be divisible by, ``stride``
+    the pixels per score cell. ``tile_bytes`` is the memory of its activations per tile pixel, float32, measured.
+    """
+
+    name: str
+    version: str
+    sha256: str
+    gsd: float
+    gsd_range: tuple[float, float]
+    licence: str
+    tile: int = 1024
+    overlap: int = 128
+    stride: int = 4
+    size_multiple: int = 32
+    dim: int = 384
+    text_encoder: str = "all-MiniLM-L6-v2"
+    radiometry: str = "uint8 RGB, scaled once per scene"
+    tile_bytes: int = 300
+    weights_bytes: int = 0
+
+
+@dataclass(frozen=True)
+class Head:
+    """Class vectors [K, dim] and the vectors [M, dim] (M may be 0) of the names that compete with them; unit length."""
+
+    classes: NDArray[np.float32]
+    background: NDArray[np.float32]
+
+    @property
+    def channels(self) -> int:
+        """Channels of the scores: none of them, then the classes."""
+        return len(self.classes) + 1
+
+
+@runtime_checkable
+class Segmenter(Protocol):
+    """A model that gives every score cell one logit per class and one for none of them."""
+
+    @property
+    def card(self) -> ModelCard:
+        """What it is and what it expects."""
+        ...
+
+    def head(self, legend: Legend, background: Background, embed: Embed) -> Head:
+        """Words to vectors: a class is the mean of its texts' unit vectors, made unit again."""
+        ...
+
+    def features(self, pixels: NDArray[np.uint8]) -> Tensor:
+        """pixels [B, 3, H, W] of 0..255, H and W multiples of the card's -> features [B, C, H/stride, W/stride]."""
+        ...
+
+    def scores(self, features: Tensor, head: Head) -> Tensor:
+        """Logits [B, K+1, h, w] float32 on the CPU.
+
+        Channel k is class k. Channel 0 is the best background name (a maximum: names are rivals, not shares of one
+        thing, so many of them do not add up), :data:`ABSENT` without a background. Softmax over the channels is the
+        confidence.
+        """
+        ...
+
+
+def text_head(legend: Legend, background: Background, embed: Embed, dim: int) -> Head:
+    """The head of a model whose features live in the space of a text encoder; texts are encoded in one call."""
+    bags = [c.texts for c in legend] + [t.texts for t in background.terms]
+    rows = np.asarray(embed([text for bag in bags for text in bag]), np.float32).reshape(-1, dim)
+    ends = np.cumsum([len(bag) for bag in bags])
+    vectors = np.zeros((len(bags), dim), np.float32)
+    for index, (bag, end) in enumerate(zip(bags, ends, strict=True)):
+        mean = rows[end - len(bag) : end].mean(0)
+        vectors[index] = mean / max(float(np.linalg.norm(mean)), float(np.finfo(np.float32).tiny))
+    return Head(vectors[: len(legend)], vectors[len(legend) :])
