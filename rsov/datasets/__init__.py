@@ -1,0 +1,1 @@
+"""Labelled data sets: one reader of every `dataset.toml`, picture cache, crops for training."""

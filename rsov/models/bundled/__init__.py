@@ -1,0 +1,1 @@
+"""The model that rsov ships: network, weights file, card."""
