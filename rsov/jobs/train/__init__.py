@@ -1,0 +1,1 @@
+"""Training: one loop for every trainer, recipes in TOML, checkpoints that resume."""

@@ -1,0 +1,101 @@
+"""From a checkpoint of the trainer to a bundle: the averaged weights and the card.
+
+`python -m rsov.jobs.train.export CHECKPOINT -o FILE.safetensors --data DIR`
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from safetensors import safe_open
+
+from rsov.jobs.train.bundled import training_sets
+from rsov.jobs.train.checkpoint import load_average
+from rsov.models.bundled.network import SIZE_MULTIPLE, STRIDE, BundledNetwork, NetworkShape
+from rsov.models.bundled.weights import NAME, BundledCard, save_bundled
+from rsov.text import encoder
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+GSD = 0.4
+GSD_RANGE = (0.3, 0.6)
+LICENCE = "CC-BY-SA-4.0 where the data sets ask for it; see docs/model-card.md"
+
+
+def export_bundle(
+    checkpoint: Path,
+    target: Path,
+    *,
+    version: str,
+    data_sets: Sequence[str],
+    gsd: float = GSD,
+    gsd_range: tuple[float, float] = GSD_RANGE,
+    temperature: float = 1.0,
+) -> BundledCard:
+    """Write the averaged weights of a checkpoint as a bundle."""
+    state = load_average(checkpoint)
+    with safe_open(checkpoint, framework="pt") as source:
+        steps = int((source.metadata() or {}).get("step", "0"))
+    shape = NetworkShape()
+    network = BundledNetwork(shape)
+    network.load_state_dict(state)
+    card = BundledCard(
+        name=NAME,
+        version=version,
+        sha256="",
+        gsd=gsd,
+        gsd_range=gsd_range,
+        licence=LICENCE,
+        stride=STRIDE,
+        size_multiple=SIZE_MULTIPLE,
+        dim=shape.dim,
+        text_encoder=encoder.NAME,
+        radiometry="joint p0.5 p99.5",
+        coarse_channels=shape.coarse,
+        fine_channels=shape.fine,
+        text_encoder_sha256=encoder.SHA256,
+        logit_scale=float(network.scale),
+        temperature=temperature,
+        sigmoid_scale=float(network.sigmoid_scale),
+        sigmoid_bias=float(network.sigmoid_bias),
+        steps=steps,
+        data_sets=tuple(data_sets),
+    )
+    return save_bundled(target, state, card)
+
+
+def _main(argv: Sequence[str] | None = None) -> None:
+    import argparse
+    import logging
+
+    parser = argparse.ArgumentParser(
+        prog="python -m rsov.jobs.train.export", description="Write a bundle from a checkpoint."
+    )
+    parser.add_argument("checkpoint", type=Path)
+    parser.add_argument("-o", "--out", type=Path, required=True)
+    parser.add_argument("--data", type=Path, required=True, help="folder of the data sets, for their names")
+    parser.add_argument("--version", default="1")
+    parser.add_argument("--gsd", type=float, default=GSD)
+    parser.add_argument("--gsd-range", type=float, nargs=2, default=GSD_RANGE)
+    parser.add_argument("--temperature", type=float, default=1.0)
+    options = parser.parse_args(argv)
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    card = export_bundle(
+        options.checkpoint,
+        options.out,
+        version=options.version,
+        data_sets=[item.name for item in training_sets(options.data)],
+        gsd=options.gsd,
+        gsd_range=tuple(options.gsd_range),
+        temperature=options.temperature,
+    )
+    logging.getLogger("rsov.train").info(
+        "%s", json.dumps({"sha256": card.sha256, "bytes": card.weights_bytes})
+    )
+
+
+if __name__ == "__main__":
+    _main()

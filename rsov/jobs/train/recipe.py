@@ -1,0 +1,87 @@
+"""Recipes: TOML files read into frozen dataclasses, unknown keys refused, `--set key=value` on top."""
+
+from __future__ import annotations
+
+import dataclasses
+import tomllib
+from collections.abc import Mapping, Sequence
+from importlib import resources
+from typing import TYPE_CHECKING, Any, TypeVar, get_type_hints
+
+from rsov.errors import UsageError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+R = TypeVar("R")
+
+
+def _build(kind: type[R], table: Mapping[str, Any], where: str) -> R:
+    hints = get_type_hints(kind)
+    unknown = sorted(set(table) - set(hints))
+    if unknown:
+        raise UsageError(
+            "E-recipe-key",
+            f"the recipe has no key {unknown[0]!r}",
+            where=where,
+            fix=f"keys: {', '.join(sorted(hints))}",
+        )
+    values: dict[str, Any] = {}
+    for key, value in table.items():
+        hint = hints[key]
+        if dataclasses.is_dataclass(hint) and isinstance(hint, type):
+            if not isinstance(value, Mapping):
+                raise UsageError("E-recipe-value", f"{key!r} must be a table", where=where)
+            values[key] = _build(hint, value, f"{where} [{key}]")
+        else:
+            values[key] = _number(hint, value, f"{where}: {key}")
+    try:
+        return kind(**values)
+    except TypeError as error:
+        raise UsageError("E-recipe-value", "the recipe is incomplete", where=where, why=str(error)) from error
+
+
+def _number(hint: Any, value: Any, where: str) -> Any:
+    if hint is float and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    if hint in (int, float, str, bool) and (type(value) is not hint):
+        raise UsageError("E-recipe-value", f"a {hint.__name__} is wanted, not {value!r}", where=where)
+    return tuple(value) if isinstance(value, list) else value
+
+
+def _override(table: dict[str, Any], changes: Sequence[str]) -> None:
+    for change in changes:
+        key, sign, text = change.partition("=")
+        if not sign:
+            raise UsageError(
+                "E-recipe-set", f"{change!r} is not key=value", fix="for example --set loop.steps=3000"
+            )
+        try:
+            value = tomllib.loads(f"x = {text}")["x"]
+        except tomllib.TOMLDecodeError:
+            value = text
+        *path, last = key.strip().split(".")
+        place = table
+        for part in path:
+            place = place.setdefault(part, {})
+        place[last] = value
+
+
+def load_recipe(kind: type[R], path: Path | None, shipped: str, changes: Sequence[str] = ()) -> R:
+    """Read a recipe file, or the shipped one of that name, and apply `key=value` changes (dots go into tables)."""
+    try:
+        if path is None:
+            text = (
+                resources.files("rsov")
+                .joinpath("assets", "recipes", f"{shipped}.toml")
+                .read_text(encoding="utf-8")
+            )
+        else:
+            text = path.read_text(encoding="utf-8")
+        table = tomllib.loads(text)
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise UsageError(
+            "E-recipe", "the recipe cannot be read", where=str(path or shipped), why=str(error)
+        ) from error
+    _override(table, changes)
+    return _build(kind, table, str(path or shipped))
