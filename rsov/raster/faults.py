@@ -1,0 +1,107 @@
+"""What stops a file from being written, as an error that says the cause, the place and the room left."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import shutil
+from typing import TYPE_CHECKING
+
+from rsov.errors import OutputError, RsovError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+_MAKE_ROOM = "make room, or choose another folder with -o"
+_MOVE = "choose another folder with -o"
+
+_REASONS: dict[int, tuple[str, str, str]] = {
+    errno.ENOSPC: ("E-output-full", "the disk is full", _MAKE_ROOM),
+    errno.EDQUOT: ("E-output-quota", "your disk quota is used up", _MAKE_ROOM),
+    errno.EFBIG: (
+        "E-output-limit",
+        "the file may not grow further",
+        f"raise the limit (ulimit -f), or {_MOVE}",
+    ),
+    errno.EIO: ("E-output-io", "the device reports an error", "check the disk or the network share"),
+    errno.EROFS: ("E-output-readonly", "the file system is read-only", _MOVE),
+    errno.EACCES: (
+        "E-output-denied",
+        "no permission to write there",
+        f"change the permissions, close programs that hold the file, or {_MOVE}",
+    ),
+    errno.EPERM: ("E-output-denied", "no permission to write there", f"change the permissions, or {_MOVE}"),
+    errno.EXDEV: ("E-output-device", "the folder spans two file systems", _MOVE),
+    errno.ESTALE: ("E-output-stale", "the network share went away", "run the same command again"),
+    errno.ENAMETOOLONG: ("E-output-name", "the name is too long", "choose a shorter name with -o"),
+}
+_UNKNOWN = ("E-output-write", "the file cannot be written", "see the cause, then run the same command again")
+
+_GIS_LIBRARIES = {"rasterio", "fiona"}
+
+NEARLY_FULL = 1 << 20
+"""GDAL does not pass on the system's error number; with less than this free the disk is the cause."""
+
+
+@contextlib.contextmanager
+def writing(path: Path, needed: int | None = None) -> Iterator[None]:
+    """Turn faults of the system and of GDAL while ``path`` is written into an :class:`OutputError`.
+
+    Args:
+        path: the output as the user knows it.
+        needed: bytes that the output needs, for the message.
+    """
+    try:
+        yield
+    except RsovError:
+        raise
+    except OSError as error:
+        raise output_error(error, path, needed) from error
+    except Exception as error:
+        if type(error).__module__.split(".")[0] not in _GIS_LIBRARIES:
+            raise
+        raise output_error(error, path, needed) from error
+
+
+def output_error(error: BaseException, path: Path, needed: int | None = None) -> OutputError:
+    """The error for a fault that hit the writing of ``path``; ``needed`` is in bytes."""
+    number = error.errno if isinstance(error, OSError) else None
+    free = _free_bytes(path)
+    if number is None and free is not None and free < max(needed or 0, NEARLY_FULL):
+        number = errno.ENOSPC
+    name, what, fix = _REASONS.get(number or 0, _UNKNOWN)
+    deepest = error
+    while deepest.__cause__ is not None:
+        deepest = deepest.__cause__
+    why = [f"{type(deepest).__name__}: {deepest}"]
+    if needed is not None:
+        why.append(f"about {megabytes(needed)} needed")
+    if free is not None and number in {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}:
+        why.append(f"{megabytes(free)} free")
+    return OutputError(
+        name, f"cannot write {path.name}: {what}", where=str(path), why=", ".join(why), fix=fix
+    )
+
+
+def damaged(path: Path, why: str) -> OutputError:
+    """The error for a file that does not hold what was written to it."""
+    return OutputError(
+        "E-output-damaged",
+        f"{path.name} was not written correctly",
+        where=str(path),
+        why=why,
+        fix="check the room on the disk and the disk itself, then run the same command again",
+    )
+
+
+def megabytes(count: float) -> str:
+    """Bytes as text: ``1,234.5 MB``."""
+    return f"{count / 1e6:,.1f} MB"
+
+
+def _free_bytes(path: Path) -> int | None:
+    for folder in (path, *path.parents):
+        with contextlib.suppress(OSError):
+            return shutil.disk_usage(folder).free
+    return None
