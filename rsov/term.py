@@ -1,0 +1,157 @@
+"""The terminal: one console for messages (stderr), one writer for results (stdout), foreign text escaped.
+
+Nothing else in the package prints.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from functools import lru_cache
+from typing import TYPE_CHECKING, Literal, NoReturn, TextIO
+
+from rsov.errors import ExitCode
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.text import Text
+
+    from rsov.errors import RsovError
+    from rsov.types import Notice
+
+Colour = Literal["auto", "always", "never"]
+
+MAX_WIDTH = 100
+_CARET = re.compile(r"\n *\^$")
+_QUERY = re.compile(r"(\b[a-z][a-z0-9+.-]*://[^\s?\"']*)\?[^\s\"']*", re.IGNORECASE)
+_LOGIN = re.compile(r"://[^\s/@\"']+@")
+
+
+def plain(text: object) -> str:
+    r"""Foreign text as printable characters: controls and what cannot be seen become ``\x1b``, ``\u202e``."""
+    return "".join(_visible(char) for char in str(text))
+
+
+def safe(text: object, style: str = "") -> Text:
+    """``plain`` text for rich: brackets in it are no markup, its escapes are not sent to the terminal."""
+    from rich.text import Text
+
+    return Text(plain(text), style=style)
+
+
+def _visible(char: str) -> str:
+    if char.isprintable():  # false for controls, direction overrides and zero-width characters
+        return char
+    code = ord(char)
+    if code < 0x100:
+        return f"\\x{code:02x}"
+    return f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
+
+
+def wants_colour(stream: TextIO, choice: Colour = "auto") -> bool:
+    """Whether escapes may be sent: ``--color`` decides, then ``NO_COLOR``, ``FORCE_COLOR``, the terminal."""
+    if choice != "auto":
+        return choice == "always"
+    if os.environ.get("NO_COLOR"):
+        return False
+    if os.environ.get("FORCE_COLOR") or os.environ.get("CLICOLOR_FORCE"):
+        return True
+    return os.environ.get("TERM") != "dumb" and stream.isatty()
+
+
+def _width() -> int:
+    columns = os.environ.get("COLUMNS", "")
+    return int(columns) if columns.isascii() and columns.isdigit() and int(columns) > 0 else MAX_WIDTH
+
+
+@lru_cache(maxsize=8)
+def _console(stream: TextIO, colour: bool) -> Console:
+    from rich.console import Console
+
+    terminal = stream.isatty()
+    return Console(
+        file=stream,
+        markup=False,
+        highlight=False,
+        emoji=False,
+        no_color=not colour,
+        force_terminal=colour,  # without colour no escape is sent, cursor movements included
+        force_interactive=colour and terminal,
+        width=None if terminal else _width(),
+        soft_wrap=not terminal,
+    )
+
+
+class _Choice:
+    """What `--color` said; set once, at the edge."""
+
+    colour: Colour = "auto"
+
+
+def set_colour(choice: Colour) -> None:
+    """Follow `--color` from now on."""
+    _Choice.colour = choice
+
+
+def stderr() -> Console:
+    """The console for all but results; one per stream, so that a progress bar and a message share it."""
+    return _console(sys.stderr, wants_colour(sys.stderr, _Choice.colour))
+
+
+def say(message: Text | str) -> None:
+    """A line for people. A string is foreign text and is escaped; ``Text`` comes from :func:`safe`."""
+    try:
+        stderr().print(safe(message) if isinstance(message, str) else message)
+    except BrokenPipeError:
+        _end_silently(sys.stderr)
+
+
+def emit(text: str, end: str = "\n") -> None:
+    """Write a result to stdout: UTF-8, file names byte for byte. A reader who left ends the process."""
+    stream = sys.stdout
+    try:
+        raw = getattr(stream, "buffer", None)
+        if raw is None:
+            stream.write(text + end)
+        else:
+            stream.flush()
+            raw.write((text + end).encode("utf-8", "surrogateescape"))
+        stream.flush()
+    except BrokenPipeError:
+        _end_silently(stream)
+
+
+def _end_silently(stream: TextIO) -> NoReturn:
+    """End with 141 without the interpreter's own complaint when it flushes the stream."""
+    null = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(null, stream.fileno())
+    os._exit(ExitCode.PIPE)
+
+
+def mask(text: str) -> str:
+    """URLs without their query and without a password: both may carry keys."""
+    return _LOGIN.sub("://***@", _QUERY.sub(r"\1?***", text))
+
+
+def format_error(error: RsovError) -> Text:
+    """An error as it is shown, foreign text escaped; only the line of a caret stays a line of its own."""
+    from rich.text import Text
+
+    block = Text.assemble((f"error[{plain(error.id)}]", "bold red"), ": ", _line(error.what))
+    for label, text in (("where", error.where), ("why", error.why), ("fix", error.fix)):
+        if text:
+            block.append(f"\n  {label + ':':<6} ").append(_line(text))
+    return block
+
+
+def format_notice(notice: Notice) -> Text:
+    """A warning as it is shown."""
+    from rich.text import Text
+
+    return Text.assemble((f"warning[{plain(notice.id)}]", "yellow"), ": ", _line(notice.message))
+
+
+def _line(text: str) -> str:
+    caret = _CARET.search(text)
+    return plain(mask(text[: caret.start()])) + caret[0] if caret else plain(mask(text))

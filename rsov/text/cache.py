@@ -1,0 +1,130 @@
+"""Vectors of texts, kept on disk: a second run with the same words starts no text encoder.
+
+Names of the shipped vocabulary come with the package. For others there is one small file a text under
+``<cache>/text/``, named by the sha256 of model and text: ``.npy``, float32, 384 values. A damaged file is
+ignored and written anew; a cache that cannot be written is not used.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import os
+import secrets
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rsov.errors import UsageError
+from rsov.text.shipped import shipped_vectors
+
+Encode = Callable[[Sequence[str]], NDArray[np.float32]]
+
+_UNIT_TOLERANCE = 1e-3  # a stored vector of another length than 1 is damage
+_PRIVATE = 0o700
+
+
+def cache_home() -> Path:
+    """``RSOV_CACHE_DIR``, else ``$XDG_CACHE_HOME/rsov``, else ``~/.cache/rsov``."""
+    given = os.environ.get("RSOV_CACHE_DIR")
+    if given:
+        return Path(given).expanduser()
+    base = os.environ.get("XDG_CACHE_HOME")
+    return (Path(base) if base else Path.home() / ".cache") / "rsov"
+
+
+def sentence_embedder(cache_dir: Path | None) -> Embedder:
+    """The embedder of the default sentence encoder; torch is imported when a text is in no cache."""
+    from rsov.text.encoder import DIM, SHA256, encode
+
+    return Embedder(encode, SHA256, cache_dir, DIM)
+
+
+class Embedder:
+    """Texts to unit vectors [N, 384] float32, from the cache where they are known.
+
+    Args:
+        encode: texts to vectors [N, D]; called with the missing texts only, at most once a call.
+        model_sha: sha256 of the encoder's weights; another model has other files.
+        cache_dir: folder of the cache (``cache_home()`` is the usual one); ``None`` keeps nothing.
+        dim: length of a vector.
+    """
+
+    def __init__(self, encode: Encode, model_sha: str, cache_dir: Path | None, dim: int = 384) -> None:
+        self._encode = encode
+        self._sha = model_sha
+        self._folder = cache_dir / "text" if cache_dir is not None else None
+        self._dim = dim
+
+    def __call__(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        """Vectors of the texts, in their order.
+
+        Raises:
+            UsageError: the encoder gives a text no direction (zero, NaN or infinite).
+        """
+        known = {text: self._shipped(text) for text in dict.fromkeys(texts)}
+        known = {text: self._load(text) if vector is None else vector for text, vector in known.items()}
+        missing = [text for text, vector in known.items() if vector is None]
+        if missing:
+            for text, vector in zip(missing, self._encode(missing), strict=True):
+                known[text] = _unit(vector, text)
+                self._store(text, known[text])
+        result = np.empty((len(texts), self._dim), np.float32)
+        for row, text in enumerate(texts):
+            result[row] = known[text]
+        return result
+
+    def _shipped(self, text: str) -> NDArray[np.float32] | None:
+        shipped = shipped_vectors()
+        known = shipped.model_sha == self._sha and text in shipped.rows
+        return shipped.vectors[shipped.rows[text]] if known else None
+
+    def _path(self, text: str) -> Path | None:
+        key = hashlib.sha256(f"{self._sha}\n{text}".encode()).hexdigest()
+        return self._folder / f"{key}.npy" if self._folder is not None else None
+
+    def _load(self, text: str) -> NDArray[np.float32] | None:
+        path = self._path(text)
+        if path is None:
+            return None
+        try:
+            vector = np.load(io.BytesIO(path.read_bytes()), allow_pickle=False)
+        except (OSError, ValueError, EOFError):
+            return None
+        if not isinstance(vector, np.ndarray) or vector.dtype != np.float32 or vector.shape != (self._dim,):
+            return None
+        return vector if abs(float(np.linalg.norm(vector)) - 1) < _UNIT_TOLERANCE else None
+
+    def _store(self, text: str, vector: NDArray[np.float32] | None) -> None:
+        path = self._path(text)
+        if path is None or vector is None:
+            return
+        data = io.BytesIO()
+        np.save(data, vector, allow_pickle=False)
+        part = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
+        try:
+            path.parent.parent.mkdir(mode=_PRIVATE, parents=True, exist_ok=True)
+            path.parent.mkdir(mode=_PRIVATE, exist_ok=True)
+            descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+            try:
+                with os.fdopen(descriptor, "wb") as file:
+                    file.write(data.getvalue())
+                part.replace(path)
+            except OSError:
+                part.unlink(missing_ok=True)
+        except OSError:
+            return  # a cache that cannot be written costs time, not correctness
+
+
+def _unit(vector: NDArray[np.float32], text: str) -> NDArray[np.float32]:
+    norm = float(np.linalg.norm(vector.astype(np.float64)))
+    if not np.isfinite(norm) or norm == 0:
+        raise UsageError(
+            "E-prompt-vector",
+            f"the text encoder knows nothing about {text!r}",
+            why="its vector has no direction (zero or not finite)",
+            fix="use another word",
+        )
+    return (vector / norm).astype(np.float32)
