@@ -1,0 +1,29 @@
+"""`rsov completion SHELL`: print the script; nothing of the user's is edited."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+SHELLS = ("bash", "zsh", "fish")
+
+app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
+
+
+@app.command(
+    "completion",
+    help="Print the completion script for a shell: bash, zsh or fish.",
+    epilog='For this session: eval "$(rsov completion bash)"',
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+def completion(shell: Annotated[str, typer.Argument(metavar="SHELL", show_default=False)]) -> None:
+    """Print the script."""
+    from typer._completion_shared import get_completion_script
+
+    from rsov.errors import UsageError
+    from rsov.term import emit
+
+    if shell not in SHELLS:
+        raise UsageError("E-shell", f"no completion for {shell!r}", fix=f"one of {', '.join(SHELLS)}")
+    emit(get_completion_script(prog_name="rsov", complete_var="_RSOV_COMPLETE", shell=shell))

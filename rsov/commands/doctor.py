@@ -1,0 +1,39 @@
+"""`rsov doctor`: what this machine has, and what would make a run fail."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
+
+
+@app.command(
+    "doctor",
+    help="Check this installation and machine: one line each, with a remedy where something is wrong.",
+    epilog="Exit codes: 0; with --strict 8 if a check fails.",
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
+def doctor(
+    strict: Annotated[bool, typer.Option("--strict", help="Exit code 8 if a check fails.")] = False,
+    json: Annotated[bool, typer.Option("--json", help="One JSON document.")] = False,
+) -> int:
+    """Examine and print."""
+    from json import dumps
+
+    from rsov.errors import ExitCode
+    from rsov.jobs.doctor import examine, summary
+    from rsov.term import emit, plain
+
+    checks = examine()
+    if json:
+        emit(dumps(summary(checks), ensure_ascii=False))
+    else:
+        width = max(len(check.name) for check in checks)
+        for check in checks:
+            emit(f"{check.status:<5} {check.name:<{width}}  {plain(check.value)}")
+            if check.fix:
+                emit(f"      {'':<{width}}  fix: {plain(check.fix)}")
+    failed = any(check.status == "fail" for check in checks)
+    return int(ExitCode.CHECK) if strict and failed else 0

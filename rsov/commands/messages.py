@@ -1,0 +1,83 @@
+"""Errors, warnings and summaries as they are shown; used by every command."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import traceback
+from collections.abc import Sequence
+from typing import Any
+
+from rsov.errors import ExitCode, Interrupted, RsovError
+
+BUG_FILE = "last-error.txt"
+
+
+def exit_code(error: RsovError) -> int:
+    """The code of an error; a stop by signal carries its own."""
+    return int(error.exit_code if isinstance(error, Interrupted) else error.code)
+
+
+def wants_json(arguments: Sequence[str]) -> bool:
+    """Whether `--json` was given, readable even where the command line itself is wrong."""
+    own = arguments[: arguments.index("--")] if "--" in arguments else arguments
+    return "--json" in own and "--no-json" not in own
+
+
+def error_document(error: RsovError) -> dict[str, Any]:
+    """One entry of ``errors`` in the JSON documents."""
+    return {"id": error.id, "message": error.what, "where": error.where, "why": error.why, "hint": error.fix}
+
+
+def show_error(error: RsovError, arguments: Sequence[str]) -> int:
+    """The block on stderr; with `--json` a document on stdout, unless the command wrote its own."""
+    from rsov import term
+
+    code = exit_code(error)
+    term.say(term.format_error(error))
+    if wants_json(arguments) and not getattr(error, "shown_as_json", False):
+        command = next((word for word in arguments if not word.startswith("-")), "rsov")
+        document = {
+            "schema": f"rsov/{command if command.isidentifier() else 'rsov'}/1",
+            "status": "error",
+            "exit_code": code,
+            "errors": [error_document(error)],
+        }
+        term.emit(json.dumps(document, ensure_ascii=False, allow_nan=False))
+    if verbosity(arguments) > 1:
+        term.say(term.mask("".join(traceback.format_exception(error)).rstrip()))
+    return code
+
+
+def show_bug(error: BaseException, arguments: Sequence[str]) -> int:
+    """An exception nobody planned for: two lines, the traceback in a file of the cache (masked)."""
+    from rsov import term
+    from rsov.text.cache import cache_home
+
+    text = term.mask("".join(traceback.format_exception(error)))
+    place = cache_home() / BUG_FILE
+    fix = f"please report it with {place}"
+    try:
+        place.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        place.unlink(missing_ok=True)
+        with os.fdopen(
+            os.open(place, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8"
+        ) as file:
+            file.write(text)
+    except OSError:
+        fix = "run it again with -v -v and please report what it shows"
+    if verbosity(arguments) > 1:
+        sys.stderr.write(text)
+    bug = RsovError("E-bug", f"rsov has a fault: {type(error).__name__}: {error}", fix=fix)
+    return show_error(bug, [word for word in arguments if word not in {"-v", "-vv", "--verbose"}]) or int(
+        ExitCode.BUG
+    )
+
+
+def verbosity(arguments: Sequence[str]) -> int:
+    """How often `-v` was given, also where the command line could not be parsed."""
+    return sum(
+        len(word) - 1 if word.startswith("-v") and set(word[1:]) == {"v"} else word == "--verbose"
+        for word in arguments
+    )

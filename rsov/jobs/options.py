@@ -1,0 +1,220 @@
+"""Options of the predict job: one frozen object that the command line fills and the report records."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any, Literal, TypedDict, get_args
+
+from rsov.errors import UsageError
+from rsov.types import Window
+
+VectorFormat = Literal["gpkg", "geojson", "fgb", "shp"]
+Precision = Literal["auto", "fp32", "bf16", "fp16"]
+
+MAX_GSD = 1000.0
+"""Metres per pixel: a coarser picture shows no land cover that words of this tool name."""
+MAX_PIXELS = 200_000_000_000
+"""Default limit of a source's size (R12): 200 Gpx, a country at 0.5 m."""
+MAX_FEATURES = 50_000_000
+"""Default limit of polygons (M11)."""
+TILE_RANGE = (64, 8192)
+"""Work pixels: below, a tile holds no context; above, one forward pass takes longer than a stop may."""
+
+
+class OptionError(UsageError):
+    """A wrong value; ``option`` is the field's name, so that the edge can say where it was set."""
+
+    def __init__(self, option: str, problem: str, *, fix: str = "", id: str = "E-option-value") -> None:
+        super().__init__(id, f"{flag(option)}: {problem}", fix=fix)
+        self.option = option
+        self.problem = problem
+
+
+def flag(option: str) -> str:
+    """``min_area`` -> ``--min-area``; the fields and the command line use the same names."""
+    return "--" + option.replace("_", "-")
+
+
+@dataclass(frozen=True, kw_only=True)
+class PredictOptions:
+    """What `predict` can be told, besides its inputs and prompts. ``None`` leaves the choice to rsov.
+
+    Raises:
+        OptionError: a value out of its range, or two options that exclude each other.
+    """
+
+    # words and model
+    background: str | None = None
+    model: str = "bundled"
+    device: str = "auto"
+    precision: Precision = "auto"
+    # pixels in
+    bands: tuple[int | str, ...] | None = None
+    sensor: str | None = None
+    alpha: Literal["auto", "yes", "no"] = "auto"
+    nodata: tuple[float, ...] | None = None
+    mask_rule: Literal["any", "all"] = "any"
+    nodata_tolerance: float = 0.0
+    scale: str | None = None
+    stats: Path | None = None
+    gsd: float | None = None
+    work_gsd: float | None = None
+    crs: str | None = None
+    gcp: Literal["refuse", "warp", "keep", "ignore"] = "refuse"
+    subdataset: int | None = None
+    apply_exif_orientation: bool = False
+    on_bad_block: Literal["fail", "nodata"] = "fail"
+    input_sha256: str | None = None
+    allow_vrt: bool = False
+    max_pixels: int = MAX_PIXELS
+    # area of interest and output grid
+    bounds: tuple[float, float, float, float] | None = None
+    bounds_crs: str | None = None
+    aoi: Path | None = None
+    window: Window | None = None
+    res: float | None = None
+    like: Path | None = None
+    dst_crs: str | None = None
+    # results
+    confidence: bool = False
+    probs: bool = False
+    vector_format: tuple[VectorFormat, ...] = ("gpkg",)
+    min_area: float = 0.0
+    simplify: float = 0.0
+    max_features: int = MAX_FEATURES
+    quicklook: bool = False
+    overwrite: bool = False
+    fail_empty: bool = False
+    verify: bool = True
+    # the run
+    tile: int | None = None
+    overlap: str | None = None
+    max_memory: str | None = None
+    jobs: int | None = None
+    fail_fast: bool = False
+    dry_run: bool = False
+
+    def __post_init__(self) -> None:
+        for name, (low, high, unit) in _RANGES.items():
+            value = getattr(self, name)
+            if value is not None and not (math.isfinite(value) and low <= value <= high):
+                raise OptionError(name, f"must be {unit}, from {low:g} to {high:g}, not {value:g}")
+        for name, choices in _CHOICES.items():
+            given = getattr(self, name)
+            for value in given if isinstance(given, tuple) else (given,):
+                if value not in choices:
+                    raise OptionError(name, f"must be one of {', '.join(choices)}, not {value!r}")
+        for one, other in _EXCLUSIVE:
+            if getattr(self, one) is not None and getattr(self, other) is not None:
+                raise OptionError(
+                    one,
+                    f"cannot be combined with {flag(other)}",
+                    fix="leave one of the two",
+                    id="E-option-conflict",
+                )
+        if self.bounds is not None:
+            west, south, east, north = self.bounds
+            if not (west < east and south < north):
+                raise OptionError("bounds", f"must be west,south,east,north, not {self.bounds}")
+        elif self.bounds_crs is not None:
+            raise OptionError("bounds_crs", "needs --bounds", id="E-option-conflict")
+
+    def as_dict(self) -> dict[str, Any]:
+        """For the report: plain JSON values, every option, defaults included."""
+        return {field.name: _plain(getattr(self, field.name)) for field in fields(self)}
+
+
+_TINY = 1e-6
+_RANGES: dict[str, tuple[float, float, str]] = {
+    "gsd": (_TINY, MAX_GSD, "metres per pixel"),
+    "work_gsd": (_TINY, MAX_GSD, "metres per pixel"),
+    "res": (1e-9, 1e9, "a pixel size in units of the output's CRS"),
+    "nodata_tolerance": (0, 1e6, "a difference of pixel values"),
+    "subdataset": (1, 100_000, "the number of a page or sub-dataset"),
+    "max_pixels": (1, 10**15, "a count of pixels"),
+    "min_area": (0, 1e12, "square metres"),
+    "simplify": (0, 1e6, "metres"),
+    "max_features": (1, 10**10, "a count of polygons"),
+    "tile": (*TILE_RANGE, "work pixels"),
+    "jobs": (1, 1024, "a count of threads"),
+}
+_CHOICES: dict[str, tuple[str, ...]] = {
+    "precision": get_args(Precision),
+    "alpha": ("auto", "yes", "no"),
+    "mask_rule": ("any", "all"),
+    "gcp": ("refuse", "warp", "keep", "ignore"),
+    "on_bad_block": ("fail", "nodata"),
+    "vector_format": get_args(VectorFormat),
+}
+_EXCLUSIVE = (
+    ("window", "bounds"),
+    ("window", "aoi"),
+    ("res", "like"),
+    ("dst_crs", "like"),
+    ("scale", "stats"),
+    ("bands", "sensor"),
+)
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Path):
+        return str(value)
+    if isinstance(value, Window):
+        return [value.col, value.row, value.width, value.height]
+    if isinstance(value, tuple):
+        return [_plain(item) for item in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None if math.isnan(value) else str(value)
+    return value
+
+
+class PredictKeywords(TypedDict, total=False):
+    """The fields of :class:`PredictOptions` as keywords of `predict`; a test keeps the two equal."""
+
+    background: str | None
+    model: str
+    device: str
+    precision: Precision
+    bands: tuple[int | str, ...] | None
+    sensor: str | None
+    alpha: Literal["auto", "yes", "no"]
+    nodata: tuple[float, ...] | None
+    mask_rule: Literal["any", "all"]
+    nodata_tolerance: float
+    scale: str | None
+    stats: Path | None
+    gsd: float | None
+    work_gsd: float | None
+    crs: str | None
+    gcp: Literal["refuse", "warp", "keep", "ignore"]
+    subdataset: int | None
+    apply_exif_orientation: bool
+    on_bad_block: Literal["fail", "nodata"]
+    input_sha256: str | None
+    allow_vrt: bool
+    max_pixels: int
+    bounds: tuple[float, float, float, float] | None
+    bounds_crs: str | None
+    aoi: Path | None
+    window: Window | None
+    res: float | None
+    like: Path | None
+    dst_crs: str | None
+    confidence: bool
+    probs: bool
+    vector_format: tuple[VectorFormat, ...]
+    min_area: float
+    simplify: float
+    max_features: int
+    quicklook: bool
+    overwrite: bool
+    fail_empty: bool
+    verify: bool
+    tile: int | None
+    overlap: str | None
+    max_memory: str | None
+    jobs: int | None
+    fail_fast: bool
+    dry_run: bool

@@ -1,0 +1,86 @@
+"""Names of the files of a prediction, from `-o` and the options; nothing is touched here."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from rsov.errors import UsageError
+from rsov.jobs.options import PredictOptions
+
+RASTER_SUFFIXES = {".tif", ".tiff"}
+VECTOR_SUFFIXES = {"gpkg": ".gpkg", "geojson": ".geojson", "fgb": ".fgb", "shp": ".shp"}
+
+
+@dataclass(frozen=True)
+class Outputs:
+    """Final paths of one map; ``None`` where it was not asked for."""
+
+    classes: Path
+    style: Path
+    report: Path
+    confidence: Path | None = None
+    probs: Path | None = None
+    quicklook: Path | None = None
+    vectors: dict[str, Path] = field(default_factory=dict)
+
+    def kinds(self) -> dict[str, Path]:
+        """Kind -> path, in the order in which they are published: the report is the commit mark, last."""
+        found = {
+            "classes": self.classes,
+            "style": self.style,
+            "confidence": self.confidence,
+            "probs": self.probs,
+        }
+        found |= {
+            f"polygons_{name}" if len(self.vectors) > 1 else "polygons": p for name, p in self.vectors.items()
+        }
+        found |= {"quicklook": self.quicklook, "report": self.report}
+        return {kind: path for kind, path in found.items() if path is not None}
+
+
+def plan_outputs(
+    inputs: Sequence[Path], out: str | os.PathLike[str] | None, options: PredictOptions
+) -> list[Outputs]:
+    """Where each input's map goes.
+
+    Args:
+        inputs: the pictures.
+        out: ``None`` (the current folder), a folder (existing, or ending with a slash), or NAME.tif for one input.
+        options: which outputs are wanted.
+
+    Raises:
+        UsageError: ``out`` is neither a folder nor a name that fits.
+    """
+    text = os.fspath(out) if out is not None else ""
+    target = Path(text)
+    if not text or target.is_dir() or text.endswith(("/", os.sep)):
+        return [_outputs(target, each.stem, None, options) for each in inputs]
+    if target.suffix.lower() not in RASTER_SUFFIXES:
+        raise UsageError(
+            "E-output-name",
+            f"-o {text} is neither a folder nor a .tif file",
+            fix=f"-o {text}/ makes a folder, -o {target.with_suffix('.tif')} names the class raster",
+        )
+    if len(inputs) > 1:
+        raise UsageError(
+            "E-output-name",
+            f"-o {text} is one file, but there are {len(inputs)} inputs",
+            fix=f"-o {target.with_suffix('')}/ takes all of them",
+        )
+    return [_outputs(target.parent, target.stem, target, options)]
+
+
+def _outputs(folder: Path, stem: str, classes: Path | None, options: PredictOptions) -> Outputs:
+    raster = classes or folder / f"{stem}_classes.tif"
+    return Outputs(
+        classes=raster,
+        style=raster.with_suffix(".qml") if classes else folder / f"{stem}_classes.qml",
+        report=folder / f"{stem}_report.json",
+        confidence=folder / f"{stem}_confidence.tif" if options.confidence else None,
+        probs=folder / f"{stem}_probs.tif" if options.probs else None,
+        quicklook=folder / f"{stem}_quicklook.png" if options.quicklook else None,
+        vectors={name: folder / f"{stem}_classes{VECTOR_SUFFIXES[name]}" for name in options.vector_format},
+    )

@@ -1,0 +1,48 @@
+"""How a job is stopped from outside: between steps and tiles, or at once with its traces removed."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from collections.abc import Callable, Iterator
+
+from rsov.errors import ExitCode, Interrupted
+
+__all__ = ["Stop"]
+
+
+class Stop:
+    """A request to stop, and what must be removed if there is no time to stop in order.
+
+    ``event`` is looked at between tiles; :meth:`check` between the steps of a job.
+    """
+
+    def __init__(self) -> None:
+        self.event = threading.Event()
+        self.exit_code = ExitCode.INTERRUPT
+        self._traces: list[Callable[[], None]] = []
+
+    def request(self, exit_code: ExitCode) -> None:
+        """Ask the job to stop; ``exit_code`` is what the process will return."""
+        self.exit_code = exit_code
+        self.event.set()
+
+    def check(self) -> None:
+        """Raise :class:`Interrupted` if a stop was asked for."""
+        if self.event.is_set():
+            raise Interrupted(self.exit_code, "stopped; nothing was written")
+
+    @contextlib.contextmanager
+    def removing(self, traces: Callable[[], None]) -> Iterator[None]:
+        """Within, :meth:`abandon` calls ``traces``: the caller's own clean-up does not run then."""
+        self._traces.append(traces)
+        try:
+            yield
+        finally:
+            self._traces.remove(traces)
+
+    def abandon(self) -> None:
+        """Remove what the job has on disk; called from another thread, just before the process ends."""
+        for traces in reversed(self._traces):
+            with contextlib.suppress(Exception):
+                traces()
