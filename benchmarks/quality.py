@@ -2,10 +2,11 @@
 
     python benchmarks/quality.py --data DIR [--model FILE.safetensors] [--sets NAME ...]
 
-One line per set: mean IoU of the classes that occur in the truth, the set's legend as prompts and no background, then
-the same with the default background vocabulary. Sets of bundle `no` were never trained on: all their pictures count.
-Of the others only the pictures of the validation split do; sets without any are listed. Sets of kind `single` have no
-legend to compete with: their one class is scored against the background vocabulary.
+One line per set: mean IoU of the classes that occur in the truth, the set's legend as prompts and no
+background, then the same with the default background vocabulary. Sets of bundle `no` were never trained on:
+all their pictures count. Of the others only the pictures of the validation split do; sets without any are
+listed. Sets of kind `single` have no legend to compete with: their one class is scored against the
+background vocabulary.
 """
 
 from __future__ import annotations

@@ -1,10 +1,9 @@
-"""Decoded pictures on disk, at the native GSD and halved levels, opened as memory maps by the loader processes."""
+"""Decoded pictures on disk, at the native GSD and halved levels, read as memory maps by the loaders."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -27,7 +26,7 @@ _VERSION = 1
 
 @dataclass(frozen=True)
 class CachedPicture:
-    """Files of one picture: `level{i}.npy` [H, W, 3], `label.npy` [H, W], `seeds.npy` [N, 3] (class, row, column)."""
+    """Files of one picture: `level{i}.npy` [H, W, 3], `label.npy` [H, W], `seeds.npy` [N, 3]."""
 
     folder: str
     gsd: float
@@ -58,7 +57,8 @@ def halve(rgb: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """Mean of 2 x 2 pixels; an odd last row or column is left out."""
     height, width = rgb.shape[0] // 2 * 2, rgb.shape[1] // 2 * 2
     blocks = rgb[:height, :width].reshape(height // 2, 2, width // 2, 2, 3)
-    return ((blocks.sum((1, 3), dtype=np.uint16) + 2) // 4).astype(np.uint8)
+    means: NDArray[np.uint8] = ((blocks.sum((1, 3), dtype=np.uint16) + 2) // 4).astype(np.uint8)
+    return means
 
 
 def _seeds(label: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.int32]:
@@ -108,7 +108,7 @@ def cache_picture(ref: PictureRef, folder: Path) -> CachedPicture:
     )
     part = done.with_suffix(".part")
     part.write_text(json.dumps({"stamp": stamp, "picture": asdict(picture)}), encoding="utf-8")
-    os.replace(part, done)
+    part.replace(done)
     return picture
 
 
@@ -116,7 +116,7 @@ def cache_set(
     dataset: DataSet,
     refs: Sequence[PictureRef],
     folder: Path,
-    report: Callable[[str], None] = lambda line: None,
+    report: Callable[[str], None] = lambda _: None,
 ) -> list[CachedPicture]:
     """Cache pictures of a set; those without a labelled pixel are left out."""
     pictures = [cache_picture(ref, folder / dataset.name / Path(ref.name).stem) for ref in refs]

@@ -60,7 +60,7 @@ class SetSource:
 
 @dataclass(frozen=True)
 class Batch:
-    """`images` [B, 3, S, S] uint8; `xy` [B, P, 2] pixel places (column, row); `classes` [B, P]; `sets` [B]."""
+    """`images` [B, 3, S, S]; `xy` [B, P, 2] pixel places (column, row); `classes` [B, P]; `sets` [B]."""
 
     images: NDArray[np.uint8]
     xy: NDArray[np.int16]
@@ -132,10 +132,10 @@ class CropSampler:
         image, label = resample(
             picture,
             (float(centre[0]), float(centre[1])),
-            gsd,
-            angle,
-            bool(rng.random() < 0.5),
-            self.settings.size,
+            gsd=gsd,
+            angle=angle,
+            flip=bool(rng.random() < 0.5),
+            size=self.settings.size,
         )
         return change_light(image, picture, self.settings.plain, rng), label
 
@@ -147,18 +147,19 @@ def _class_share(pixels: Mapping[int, int], power: float) -> tuple[NDArray[np.in
 
 
 def draw_gsd(own: float, settings: CropSettings, rng: np.random.Generator) -> float:
-    """Log-uniform between 0.6 and 2.5 times the picture's own GSD, kept near the working range of the model."""
+    """Log-uniform between 0.6 and 2.5 times the picture's own GSD, kept near the model's range."""
     low = max(settings.finest, min(0.6 * own, settings.enlarge_to))
     high = max(settings.shrink_to, min(settings.coarsest, 2.5 * own))
     return float(np.exp(rng.uniform(np.log(low), np.log(max(high, low * 1.01)))))
 
 
 def resample(
-    picture: CachedPicture, centre: tuple[float, float], gsd: float, angle: float, flip: bool, size: int
+    picture: CachedPicture, centre: tuple[float, float], *, gsd: float, angle: float, flip: bool, size: int
 ) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
     """Crop of `size` px at `gsd` around `centre` (column, row at the native GSD), turned by `angle` degrees.
 
-    Bilinear on the level just finer than `gsd` for the picture, nearest on the native labels; mirrored past the edge.
+    Bilinear on the level just finer than `gsd` for the picture, nearest on the native labels; mirrored past
+    the edge.
     """
     ratio = gsd / picture.gsd
     level = min(max(int(np.floor(np.log2(max(ratio * _LEVEL_SLACK, 1.0)))), 0), picture.levels - 1)
@@ -203,7 +204,7 @@ def _warp(
 def change_light(
     rgb: NDArray[np.uint8], picture: CachedPicture, plain: float, rng: np.random.Generator
 ) -> NDArray[np.uint8]:
-    """Joint percentile stretch with unsure ends, then mild brightness, contrast, gamma, channel gain, noise, blur, JPEG.
+    """Change the light: joint percentile stretch with unsure ends, then mild changes of every sort.
 
     No hue rotation and no grey pictures: colour is signal in vegetation. A share `plain` is left unstretched.
     """
@@ -252,9 +253,10 @@ def _degrade(rgb: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.uin
 def draw_points(
     label: NDArray[np.uint8], points: int, rng: np.random.Generator
 ) -> tuple[NDArray[np.int16], NDArray[np.uint8]]:
-    """Places [P, 2] (column, row) and classes [P] of labelled pixels; a class's share follows the root of its pixels.
+    """Places [P, 2] (column, row) and classes [P] of labelled pixels.
 
-    Drawn with replacement; a crop without labels gives classes of 255.
+    The share of a class follows the root of its pixels. Drawn with replacement; a crop
+    without labels gives classes of 255.
     """
     flat = label.ravel()
     counts = np.bincount(flat, minlength=256)

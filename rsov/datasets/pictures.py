@@ -25,7 +25,7 @@ MAX_GAIN = 4.0
 
 
 def read_rgb(path: Path) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
-    """Picture [H, W, 3] uint8 and its valid pixels [H, W]; more bands than three are left out, alpha and nodata obeyed."""
+    """Picture [H, W, 3] uint8 and its valid pixels [H, W]; three bands, alpha and nodata obeyed."""
     try:
         if path.suffix.lower() in _TIFF:
             return _read_tiff(path)
@@ -57,7 +57,7 @@ def _read_tiff(path: Path) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
 
 
 def read_label(path: Path, size: tuple[int, int]) -> NDArray[np.uint8]:
-    """Class ids [H, W] uint8, 255 for no label; raises InputError when the size is not that of the picture."""
+    """Class ids [H, W] uint8, 255 for no label; InputError when the size is not the picture's."""
     with Image.open(path) as image:
         label = np.asarray(image)
     if label.ndim != 2 or label.shape != size:
@@ -78,7 +78,7 @@ def read_picture(ref: PictureRef) -> tuple[NDArray[np.uint8], NDArray[np.bool_],
 
 
 def joint_percentiles(rgb: NDArray[np.uint8], valid: NDArray[np.bool_]) -> tuple[float, float]:
-    """The 0.5 and 99.5 percentile of all three bands together, over the valid pixels; (0, 255) when there are none."""
+    """The 0.5 and 99.5 percentile of all bands together, over the valid pixels; (0, 255) without any."""
     counts = np.bincount(rgb[valid].ravel(), minlength=256)
     total = counts.sum()
     if total == 0:
@@ -89,6 +89,6 @@ def joint_percentiles(rgb: NDArray[np.uint8], valid: NDArray[np.bool_]) -> tuple
 
 
 def joint_stretch(low: float, high: float) -> tuple[float, float]:
-    """Gain and offset that bring `low` to 2 % and `high` to 98 % of 255; the gain is capped around the middle."""
+    """Gain and offset that bring `low` to 2 % and `high` to 98 % of 255; the gain is capped."""
     gain = min((_HIGH_TARGET - _LOW_TARGET) / max(high - low, 1.0), MAX_GAIN)
     return gain, 127.5 - gain * (low + high) / 2

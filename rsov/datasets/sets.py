@@ -1,7 +1,7 @@
 """The reader of `dataset.toml`: which pictures a set has, which classes, at what ground sample distance.
 
-Two sorts of set exist. One with `kind` (`dense`, `single`) holds pictures with labels and is read here. One without
-`kind` is a multispectral, date or change set; :func:`find_sets` skips it with a reason.
+Two sorts of set exist. One with `kind` (`dense`, `single`) holds pictures with labels and is read here. One
+without `kind` is a multispectral, date or change set; :func:`find_sets` skips it with a reason.
 """
 
 from __future__ import annotations
@@ -148,7 +148,7 @@ def _refs(
 
 
 def find_sets(root: Path) -> tuple[list[DataSet], list[Skipped]]:
-    """All sets in `root` and its subfolders, by name; those without `kind` come back as skipped, with the reason."""
+    """All sets in `root` and its subfolders; those without `kind` come back as skipped, with the reason."""
     found: list[DataSet] = []
     skipped: list[Skipped] = []
     for path in sorted(root.rglob("dataset.toml")):

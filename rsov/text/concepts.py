@@ -1,7 +1,7 @@
 """Land-cover concepts: the table `assets/concepts.toml` and the relation of two names.
 
-A negative in training must be true: a pixel of `road` may be contrasted with `water`, never with `asphalt` (spec
-TA121). The same table decides which background names compete with a prompt.
+A negative in training must be true: a pixel of `road` may be contrasted with `water`, never with
+`asphalt`. The same table decides which background names compete with a prompt.
 """
 
 from __future__ import annotations
@@ -84,7 +84,7 @@ class ConceptTable:
             current = self.concepts[current].parent
 
     def relation(self, a: str, b: str) -> Relation:
-        """How `a` lies to `b`: `relation("vegetation", "forest")` is CONTAINS. UNKNOWN for texts not in the table."""
+        """How `a` lies to `b`: `relation("vegetation", "forest")` is CONTAINS; UNKNOWN for other texts."""
         first, second = self.find(a), self.find(b)
         if first is None or second is None:
             return Relation.UNKNOWN

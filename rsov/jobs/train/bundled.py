@@ -1,6 +1,7 @@
 """Training of the shipped model: many small data sets, one text space.
 
-`python -m rsov.jobs.train.bundled train --data DIR -o OUT` trains, `... export OUT/last.safetensors -o FILE` writes a bundle.
+`python -m rsov.jobs.train.bundled train --data DIR -o OUT` trains, `... export OUT/last.safetensors -o FILE`
+writes a bundle.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from rsov.errors import InputError
 from rsov.jobs.train.contrast import Contrast, contrast_loss
 from rsov.jobs.train.loop import LoopSettings, Trainee, run_loop
 from rsov.jobs.train.recipe import load_recipe
-from rsov.models.bundled.network import BundledNetwork, NetworkShape
+from rsov.models.bundled.network import BundledNetwork, NetworkShape, channels_last
 from rsov.models.bundled.trunk_weights import load_trunk_weights
 from rsov.text.concepts import background_concepts, concepts
 from rsov.text.encoder import encode
@@ -39,7 +40,7 @@ class Recipe:
     """Everything that decides the weights, the data aside."""
 
     loop: LoopSettings
-    crops: CropSettings = CropSettings()
+    crops: CropSettings = field(default_factory=CropSettings)
     boost: Mapping[str, float] = field(default_factory=dict)
     seed: int = 1
     batch: int = 12
@@ -74,6 +75,7 @@ class BundledLoss:
         self.recipe = recipe
 
     def __call__(self, network: nn.Module, step: int, batch: Batch) -> dict[str, Tensor]:
+        """Named terms of the loss; `total` is the one to minimise."""
         if not isinstance(network, BundledNetwork):
             raise TypeError("the loss belongs to BundledNetwork")
         rng = np.random.default_rng((self.recipe.seed, step, _TEXT_STREAM))
@@ -85,8 +87,7 @@ class BundledLoss:
         labelled = pairs[:, 1] != IGNORE
         keys, rows = np.unique(pairs[labelled], axis=0, return_inverse=True)
         masks = self.contrast.masks(which, keys)
-        index = torch.from_numpy(rows.reshape(-1))
-        right, part, true = (mask[index] for mask in masks)
+        rules = masks.rows(torch.from_numpy(rows.reshape(-1)))
 
         images = torch.from_numpy(batch.images).float().contiguous(memory_format=torch.channels_last)
         with torch.autocast("cpu", torch.bfloat16):
@@ -99,14 +100,14 @@ class BundledLoss:
             dim=1,
         )
         softmax, sigmoid = contrast_loss(
-            vectors @ texts.T, right, part, true, network.scale, network.sigmoid_scale, network.sigmoid_bias
+            vectors @ texts.T, rules, network.scale, network.sigmoid_scale, network.sigmoid_bias
         )
         total = softmax + self.recipe.sigmoid_weight * sigmoid
         return {"total": total, "softmax": softmax, "sigmoid": sigmoid, "scale": network.scale}
 
 
 def sample_points(features: Tensor, xy: Tensor, size: int) -> Tensor:
-    """Features [B, C, h, w] at pixel centres xy [B, P, 2] (column, row of the input) -> [B * P, C], bilinear (TA116)."""
+    """Features [B, C, h, w] at pixel centres xy [B, P, 2] (column, row) -> [B * P, C], bilinear."""
     grid = (xy.float() + 0.5) / size * 2 - 1
     drawn = functional.grid_sample(
         features, grid[:, None], mode="bilinear", padding_mode="border", align_corners=False
@@ -120,21 +121,21 @@ def train_bundled(
     out: Path,
     resume: bool = True,
     *,
-    report: Callable[[str], None] = lambda line: None,
+    report: Callable[[str], None] = lambda _: None,
     should_stop: Callable[[], bool] = lambda: False,
 ) -> int:
     """Train into `out` (checkpoints, log, cached pictures); returns the steps done."""
     sets = training_sets(data_dir, recipe.exclude_sets)
-    sources = []
-    for item in sets:
-        sources.append(SetSource(item.name, tuple(cache_set(item, item.train, out / "cache", report))))
+    sources = [
+        SetSource(item.name, tuple(cache_set(item, item.train, out / "cache", report))) for item in sets
+    ]
     table, general = concepts(), background_concepts()
     texts = Contrast.texts(sets, general, table)
     contrast = Contrast(sets, general, table, dict(zip(texts, encode(texts), strict=True)))
     torch.manual_seed(recipe.seed)
     network = BundledNetwork(NetworkShape())
     load_trunk_weights(network.trunk)
-    network = network.to(memory_format=torch.channels_last)
+    channels_last(network)
     sampler = CropSampler(sources, recipe.crops, recipe.seed, recipe.boost)
     trainee = Trainee(
         network=network,
@@ -162,7 +163,7 @@ def _main(argv: Sequence[str] | None = None) -> None:
     options = parser.parse_args(argv)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     stopped: list[int] = []
-    signal.signal(signal.SIGTERM, lambda number, frame: stopped.append(number))
+    signal.signal(signal.SIGTERM, lambda number, _: stopped.append(number))
     recipe = load_recipe(Recipe, options.recipe, "bundled", options.set)
     log = logging.getLogger("rsov.train")
     steps = train_bundled(

@@ -1,4 +1,4 @@
-"""Checkpoints: weights, averaged weights, optimiser and step in one safetensors file, written whole or not at all."""
+"""Checkpoints: weights, averaged weights, optimiser and step in one safetensors file, written whole."""
 
 from __future__ import annotations
 
@@ -43,6 +43,7 @@ def save_checkpoint(
     network: nn.Module,
     average: Average,
     optimiser: torch.optim.Optimizer,
+    *,
     step: int,
     note: Mapping[str, str],
 ) -> None:
@@ -57,7 +58,7 @@ def save_checkpoint(
     save_file(plain, part, metadata={"format": _FORMAT, "step": str(step), "note": json.dumps(dict(note))})
     with part.open("rb") as handle:
         os.fsync(handle.fileno())
-    os.replace(part, path)
+    part.replace(path)
 
 
 def load_checkpoint(

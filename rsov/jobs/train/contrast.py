@@ -1,14 +1,14 @@
 """Contrast of pixels with texts over several data sets of different legends.
 
-A pixel competes with the legend of its own set and with one drawn name of every general concept that its class
-excludes (spec TA120, TA121). In a set of kind `single`, and for a class called `other`, the pixel is only known not to
-be one of the other classes: the sum of the probabilities of what it may be is raised (TA122).
+A pixel competes with the legend of its own set and with one drawn name of every general concept that its
+class excludes. In a set of kind `single`, and for a class called `other`, the pixel is only known not to be
+one of the other classes: the sum of the probabilities of what it may be is raised.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import torch
@@ -38,8 +38,9 @@ class Bag:
 
 
 def class_bag(item: SetClass, table: ConceptTable) -> Bag:
-    """Name, synonyms and descriptions of a class of a set and of its concept; held-out texts and those that mean
-    another concept are left out.
+    """Name, synonyms and descriptions of a class of a set and of its concept.
+
+    Held-out texts and those that mean another concept are left out.
     """
     concept = table.find(item.name)
     held = {text for c in table.concepts.values() for text in c.held_out}
@@ -71,8 +72,10 @@ def concept_bag(concept: Concept) -> Bag:
 
 @dataclass(frozen=True)
 class Rule:
-    """For one class of one set, over (legend of the set, general concepts): columns that count as right, all columns
-    that take part, columns that are true of the pixel for the sigmoid term.
+    """What may be said of a pixel of one class of one set, over (legend of the set, general concepts).
+
+    `right`: columns that count as right; `takes_part`: all columns of the softmax; `true`: columns that are
+    true of the pixel for the sigmoid term.
     """
 
     right: NDArray[np.bool_]
@@ -100,6 +103,18 @@ def class_rule(
         part[n + column] = relation is Relation.EXCLUDES
         true[n + column] = relation in (Relation.SAME, Relation.WITHIN)
     return Rule(right, part, true)
+
+
+class Masks(NamedTuple):
+    """Rules of several pixels or classes, each [R, K] bool: right, takes part, true."""
+
+    right: Tensor
+    takes_part: Tensor
+    true: Tensor
+
+    def rows(self, index: Tensor) -> Masks:
+        """The rules of the given rows."""
+        return Masks(*(mask[index] for mask in self))
 
 
 class Contrast:
@@ -130,8 +145,10 @@ class Contrast:
         return sorted({text for bag in bags for text in bag.texts})
 
     def draw(self, which: Sequence[int], rng: np.random.Generator, noise: float) -> Tensor:
-        """One text vector for every class of the sets `which` and for every general concept, [K, dim], unit length,
-        with Gaussian noise of relative size `noise` (spec TA123).
+        """Draw the text vectors of a step, [K, dim], unit length.
+
+        One for every class of the sets `which`, then one for every general concept, each with Gaussian
+        noise of relative size `noise` (as arXiv 2604.15652 perturbs texts).
         """
         bags = [bag for index in which for bag in self._bags[index]] + self._general_bags
         rows = []
@@ -142,8 +159,8 @@ class Contrast:
         vectors = vectors + rng.standard_normal(vectors.shape) * noise / np.sqrt(vectors.shape[1])
         return functional.normalize(torch.from_numpy(vectors.astype(np.float32)), dim=1)
 
-    def masks(self, which: Sequence[int], keys: NDArray[np.int64]) -> tuple[Tensor, Tensor, Tensor]:
-        """Rules of the (set, class) rows `keys` [R, 2] over the columns of :meth:`draw`: right, takes part, true."""
+    def masks(self, which: Sequence[int], keys: NDArray[np.int64]) -> Masks:
+        """Rules of the (set, class) rows `keys` [R, 2] over the columns of :meth:`draw`."""
         starts = np.cumsum([0] + [len(self.legends[index]) for index in which])
         columns = int(starts[-1])
         result = np.zeros((3, len(keys), columns + len(self.general)), bool)
@@ -154,24 +171,18 @@ class Contrast:
             for slot, mask in enumerate((rule.right, rule.takes_part, rule.true)):
                 result[slot, row, start : start + n] = mask[:n]
                 result[slot, row, columns:] = mask[n:]
-        right, part, true = (torch.from_numpy(m) for m in result)
-        return right, part, true
+        return Masks(*(torch.from_numpy(m) for m in result))
 
 
 def contrast_loss(
-    cosine: Tensor,
-    right: Tensor,
-    part: Tensor,
-    true: Tensor,
-    scale: Tensor,
-    sigmoid_scale: Tensor,
-    sigmoid_bias: Tensor,
+    cosine: Tensor, masks: Masks, scale: Tensor, sigmoid_scale: Tensor, sigmoid_bias: Tensor
 ) -> tuple[Tensor, Tensor]:
     """Softmax and sigmoid terms of pixels [P, K] with masks [P, K]; pixels with nothing right are left out.
 
-    Softmax: -log of the share of the right columns among those that take part. Sigmoid: mean over the true columns
-    plus mean over the false ones, half each (SigLIP's loss, arXiv 2303.15343, balanced).
+    Softmax: -log of the share of the right columns among those that take part. Sigmoid: mean over the true
+    columns plus mean over the false ones, half each (SigLIP's loss, arXiv 2303.15343, balanced).
     """
+    right, part, true = masks
     counted = right.any(1)
     logits = cosine * scale
     everything = logits.masked_fill(~part, _HIDDEN).logsumexp(1)

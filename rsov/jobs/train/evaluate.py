@@ -1,4 +1,4 @@
-"""Scores of a network on labelled data sets: one confusion matrix per set, with the legend alone and with rivals."""
+"""Scores of a network on labelled data sets: one confusion matrix per set, legend alone and with rivals."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from torch import Tensor
 
 from rsov.datasets.pictures import joint_percentiles, joint_stretch, read_picture
 from rsov.datasets.sets import IGNORE, OTHER, DataSet, PictureRef, SetClass
-from rsov.models.bundled.network import SIZE_MULTIPLE, STRIDE, BundledNetwork, FoldedHead
+from rsov.models.bundled.network import SIZE_MULTIPLE, STRIDE, BundledNetwork, FoldedHead, channels_last
 from rsov.text.background import choose_background
 from rsov.text.encoder import encode
 from rsov.types import Legend, LegendClass
@@ -44,8 +44,9 @@ class Reader:
 
 @dataclass
 class SetScore:
-    """Confusion matrices [truth, prediction] of a set. `names` are the legend's; in `rival` the last column counts
-    pixels that a background name took.
+    """Confusion matrices [truth, prediction] of a set.
+
+    `names` are the legend's; in `rival` the last column counts pixels that a background name took.
     """
 
     dataset: str
@@ -57,7 +58,7 @@ class SetScore:
 
     @property
     def iou(self) -> list[float]:
-        """IoU of each class against the legend alone (of kind single: against the background), NaN where it has no truth."""
+        """IoU per class, NaN without truth: legend alone; of kind single: against the background."""
         return class_iou(self.rival if self.single else self.legend)
 
     @property
@@ -80,8 +81,9 @@ class SetScore:
 
 
 def class_iou(matrix: NDArray[np.int64]) -> list[float]:
-    """IoU per class of a confusion matrix [K (+ rows without a class), K (+ columns)]; the extra row and column count
-    as errors only.
+    """IoU per class of a confusion matrix [K + 1, K + 1].
+
+    The last row (truth without a class) and column (no class found) count as errors only.
     """
     k = min(matrix.shape[0], matrix.shape[1]) - 1
     hit = np.diag(matrix)[:k].astype(float)
@@ -124,7 +126,7 @@ def _windows(length: int) -> Iterator[tuple[int, int, int, int]]:
 def predict(
     network: BundledNetwork, head: FoldedHead, rgb: NDArray[np.uint8]
 ) -> Iterator[tuple[tuple[slice, slice], Tensor]]:
-    """Scores of a picture [H, W, 3] tile by tile: the place kept, and scores [K, h, w] float32 at the pixels."""
+    """Scores of a picture [H, W, 3] tile by tile: the place kept, and scores [K, h, w] float32 there."""
     height, width = rgb.shape[:2]
     dtype = next(network.parameters()).dtype
     for top, bottom, keep_top, keep_bottom in _windows(height):
@@ -150,8 +152,9 @@ def predict(
 
 def ready(network: BundledNetwork, dtype: torch.dtype) -> BundledNetwork:
     """A fused copy for inference."""
-    fused = copy.deepcopy(network).eval().fuse()
-    return fused.to(dtype).to(memory_format=torch.channels_last)
+    fused: BundledNetwork = copy.deepcopy(network).eval().fuse().to(dtype)
+    channels_last(fused)
+    return fused
 
 
 def read_scaled(ref: PictureRef, reader: Reader) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
@@ -173,7 +176,7 @@ def score_set(
     dataset: DataSet,
     refs: Sequence[PictureRef],
     reader: Reader,
-    report: Callable[[str], None] = lambda line: None,
+    report: Callable[[str], None] = lambda _: None,
 ) -> SetScore:
     """Confusion matrices of a set; `network` comes from :func:`ready`."""
     single = dataset.kind == "single"

@@ -11,15 +11,17 @@ from rsov.errors import ResourceError
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-T = TypeVar("T", covariant=True)
+T_co = TypeVar("T_co", covariant=True)
 _AHEAD = 3  # batches waiting per process
 _PATIENCE_S = 30.0  # between two looks whether a silent process still lives
 
 
-class MakesBatch(Protocol[T]):
+class MakesBatch(Protocol[T_co]):
     """Anything that makes the batch of a step; it is pickled into the loader processes."""
 
-    def __call__(self, step: int) -> T: ...
+    def __call__(self, step: int) -> T_co:
+        """The batch of a step."""
+        ...
 
 
 def _work(make: Callable[[int], Any], first: int, stop: int, stride: int, out: Any) -> None:
@@ -27,7 +29,7 @@ def _work(make: Callable[[int], Any], first: int, stop: int, stride: int, out: A
         out.put(make(step))
 
 
-def feed(make: MakesBatch[T], start: int, stop: int, workers: int) -> Iterator[T]:
+def feed(make: MakesBatch[T_co], start: int, stop: int, workers: int) -> Iterator[T_co]:
     """The batches of steps `start` to `stop - 1`; with no workers they are made here.
 
     Processes are spawned, not forked: the trainer may already have started threads of torch.

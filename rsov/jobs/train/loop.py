@@ -63,7 +63,7 @@ class Trainee(Generic[B]):
 
 
 def tune_allocator() -> None:
-    """Keep freed activations in the process: glibc otherwise gives them back after every layer (dependencies B37)."""
+    """Keep freed activations in the process: glibc otherwise gives them back after every layer."""
     if not sys.platform.startswith("linux"):
         return
     try:
@@ -98,8 +98,8 @@ def run_loop(
 ) -> int:
     """Train until `settings.steps`, or until `should_stop`; returns the number of steps done.
 
-    Writes `last.safetensors`, one kept checkpoint every `keep_every` steps and `log.csv` into `out`. A run that was
-    cut off goes on from `last.safetensors` and gives the same weights as one that was not.
+    Writes `last.safetensors`, one kept checkpoint every `keep_every` steps and `log.csv` into `out`. A run
+    that was cut off goes on from `last.safetensors` and gives the same weights as one that was not.
     """
     out.mkdir(parents=True, exist_ok=True)
     tune_allocator()
@@ -134,10 +134,10 @@ def run_loop(
         log.add(step, factor, terms)
         stop = should_stop()
         if stop or step % settings.save_every == 0 or step == settings.steps:
-            save_checkpoint(out / LAST, network, average, optimiser, step, note or {})
+            save_checkpoint(out / LAST, network, average, optimiser, step=step, note=note or {})
         if step % settings.keep_every == 0 or step == settings.steps:
             save_checkpoint(
-                out / f"step_{step:06d}.safetensors", network, average, optimiser, step, note or {}
+                out / f"step_{step:06d}.safetensors", network, average, optimiser, step=step, note=note or {}
             )
         if stop:
             break

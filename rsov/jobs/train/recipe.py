@@ -68,7 +68,7 @@ def _override(table: dict[str, Any], changes: Sequence[str]) -> None:
 
 
 def load_recipe(kind: type[R], path: Path | None, shipped: str, changes: Sequence[str] = ()) -> R:
-    """Read a recipe file, or the shipped one of that name, and apply `key=value` changes (dots go into tables)."""
+    """Read a recipe file, or the shipped one, and apply `key=value` changes (dots go into tables)."""
     try:
         if path is None:
             text = (

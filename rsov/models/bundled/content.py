@@ -1,4 +1,4 @@
-"""What a weights file really is, told by its bytes: everything that can run code on loading is refused (S01 to S03)."""
+"""What a weights file really is, told by its bytes: what can run code on loading is refused."""
 
 from __future__ import annotations
 
@@ -12,13 +12,17 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _HEADER_LIMIT = 100 * 2**20  # the safetensors library's own limit of a header
-_PICKLE_PROTOCOLS = tuple(bytes([0x80, version]) for version in range(2, 6))
+_STARTS: tuple[tuple[str, bytes | tuple[bytes, ...]], ...] = (
+    ("numpy", b"\x93NUMPY"),
+    ("hdf5", b"\x89HDF"),
+    ("pickle", tuple(bytes([0x80, protocol]) for protocol in range(2, 6))),
+)
 _OLD_PICKLE = (b"(", b"c", b"]", b"}", b"\x80")
 _HINT = "rsov models import"
 
 
 def identify(path: Path) -> str:
-    """One of `safetensors`, `pickle`, `torch pickle`, `torch export`, `torchscript`, `numpy`, `hdf5`, `onnx`, `unknown`.
+    """The sort of a file: safetensors, a sort of pickle, torchscript, onnx, numpy, hdf5 or unknown.
 
     Raises:
         ModelError: the file cannot be read.
@@ -26,25 +30,22 @@ def identify(path: Path) -> str:
     try:
         with path.open("rb") as handle:
             head = handle.read(64)
-        if head.startswith(b"PK"):
-            return _archive(path)
+        return _archive(path) if head.startswith(b"PK") else _by_head(head)
     except OSError as error:
         raise ModelError(
             "E-model-read", "the weights cannot be read", where=str(path), why=str(error)
         ) from error
-    if head.startswith(b"\x93NUMPY"):
-        return "numpy"
-    if head.startswith(b"\x89HDF"):
-        return "hdf5"
-    if head.startswith(_PICKLE_PROTOCOLS):
-        return "pickle"
+
+
+def _by_head(head: bytes) -> str:
+    for kind, starts in _STARTS:
+        if head.startswith(starts):
+            return kind
     if len(head) > 9 and int.from_bytes(head[:8], "little") <= _HEADER_LIMIT and head[8:9] == b"{":
         return "safetensors"
     if head.startswith(_OLD_PICKLE):
         return "pickle"
-    if head.startswith(b"\x08") and b"\x12" in head[:8]:
-        return "onnx"
-    return "unknown"
+    return "onnx" if head.startswith(b"\x08") and b"\x12" in head[:8] else "unknown"
 
 
 def _archive(path: Path) -> str:

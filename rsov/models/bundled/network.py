@@ -1,8 +1,9 @@
 """The network of the shipped model: EfficientNet-Lite0 trunk, light top-down pyramid, 1x1 to the text space.
 
-Trunk: EfficientNet-Lite0 (Tan and Le 2019, arXiv 1905.11946; the Lite variants have no squeeze-and-excitation and
-ReLU6 throughout). Pyramid: Lin et al. 2017 (arXiv 1612.03144) with depth-wise separable blocks. Context: a windowed
-mean at stride 32, never a global one, so that the interior of a tile does not depend on the size of the tile.
+Trunk: EfficientNet-Lite0 (Tan and Le 2019, arXiv 1905.11946; the Lite variants have no
+squeeze-and-excitation and ReLU6 throughout). Pyramid: Lin et al. 2017 (arXiv 1612.03144) with depth-wise
+separable blocks. Context: a windowed mean at stride 32, never a global one, so that the interior of a tile
+does not depend on the size of the tile.
 """
 
 from __future__ import annotations
@@ -13,7 +14,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-# (repeats, kernel, stride of the first block, expansion, output channels), EfficientNet-B0 without width scaling.
+# (repeats, kernel, stride of the first block, expansion, output channels), EfficientNet-B0 without width
+# scaling.
 _STAGES = (
     (1, 3, 1, 1, 16),
     (2, 3, 2, 6, 24),
@@ -37,7 +39,7 @@ INPUT_STD = 128.0
 
 @dataclass(frozen=True)
 class NetworkShape:
-    """Sizes that a bundle's card records: channels of the coarse levels, of the fine level, of the text space."""
+    """Sizes that a card records: channels of the coarse levels, of the fine level, of the text space."""
 
     coarse: int = 128
     fine: int = 96
@@ -45,17 +47,18 @@ class NetworkShape:
 
 
 class ConvNorm(nn.Module):
-    """Convolution, batch normalisation and, when asked, ReLU6; :meth:`fused` folds the normalisation away."""
+    """Convolution, batch normalisation and, when asked, ReLU6; :meth:`fuse` folds the normalisation away."""
 
     def __init__(
-        self, cin: int, cout: int, kernel: int = 1, stride: int = 1, groups: int = 1, act: bool = True
+        self, cin: int, cout: int, kernel: int = 1, *, stride: int = 1, groups: int = 1, act: bool = True
     ) -> None:
         super().__init__()
         self.conv = nn.Conv2d(cin, cout, kernel, stride, kernel // 2, groups=groups, bias=False)
-        self.bn = nn.BatchNorm2d(cout, eps=_BN_EPS)
+        self.bn: nn.Module = nn.BatchNorm2d(cout, eps=_BN_EPS)
         self.act = act
 
     def forward(self, x: Tensor) -> Tensor:
+        """X [B, cin, H, W] -> [B, cout, H / stride, W / stride]."""
         y = self.bn(self.conv(x))
         return functional.relu6(y) if self.act else y
 
@@ -73,21 +76,22 @@ class InvertedResidual(nn.Module):
         super().__init__()
         mid = cin * expansion
         self.expand = ConvNorm(cin, mid) if expansion != 1 else nn.Identity()
-        self.depthwise = ConvNorm(mid, mid, kernel, stride, groups=mid)
+        self.depthwise = ConvNorm(mid, mid, kernel, stride=stride, groups=mid)
         self.project = ConvNorm(mid, cout, act=False)
         self.residual = stride == 1 and cin == cout
 
     def forward(self, x: Tensor) -> Tensor:
+        """X [B, cin, H, W] -> [B, cout, H / stride, W / stride]."""
         y: Tensor = self.project(self.depthwise(self.expand(x)))
         return x + y if self.residual else y
 
 
 class Lite0Trunk(nn.Module):
-    """EfficientNet-Lite0 up to stride 32; gives the features at strides 4, 8, 16 and 32 (24, 40, 112, 320 channels)."""
+    """EfficientNet-Lite0: features at strides 4, 8, 16 and 32 (24, 40, 112 and 320 channels)."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.stem = ConvNorm(3, 32, 3, 2)
+        self.stem = ConvNorm(3, 32, 3, stride=2)
         stages: list[nn.Module] = []
         cin = 32
         for repeats, kernel, stride, expansion, cout in _STAGES:
@@ -99,6 +103,7 @@ class Lite0Trunk(nn.Module):
         self.stages = nn.ModuleList(stages)
 
     def forward(self, x: Tensor) -> list[Tensor]:
+        """X [B, 3, H, W], normalised -> the four levels, finest first."""
         x = self.stem(x)
         taps = []
         for index, stage in enumerate(self.stages):
@@ -117,6 +122,7 @@ class SeparableBlock(nn.Module):
         self.pointwise = ConvNorm(cin, cout)
 
     def forward(self, x: Tensor) -> Tensor:
+        """X [B, cin, H, W] -> [B, cout, H, W]."""
         y: Tensor = self.pointwise(self.depthwise(x))
         return y
 
@@ -139,6 +145,7 @@ class Pyramid(nn.Module):
         self.block4 = SeparableBlock(fine, fine)
 
     def forward(self, taps: list[Tensor]) -> Tensor:
+        """The four levels of the trunk -> [B, fine, H/4, W/4]."""
         c4, c8, c16, c32 = taps
         top = self.lateral32(c32)
         window = functional.avg_pool2d(top, _CONTEXT_KERNEL, 1, _CONTEXT_KERNEL // 2, count_include_pad=False)
@@ -157,8 +164,8 @@ def _double(x: Tensor) -> Tensor:
 class FoldedHead(nn.Module):
     """The last 1x1 layer, the cosine and the class vectors as one convolution on the C feature channels.
 
-    With g = (f, 1) and A = (W | b): cosine_k = t_k A g / ||A g||, and ||A g||^2 = g' M g with M = A'A = L L', so the
-    norm is that of L'g and no pixel ever has `dim` channels (spec TA140).
+    With g = (f, 1) and A = (W | b): cosine_k = t_k A g / ||A g||, and ||A g||^2 = g' M g with M = A'A = L
+    L', so the norm is that of L'g and no pixel ever has `dim` channels.
     """
 
     def __init__(self, weight: Tensor, bias: Tensor, classes: int) -> None:
@@ -172,7 +179,8 @@ class FoldedHead(nn.Module):
         """Features [B, C, h, w] -> raw scores [B, K, h, w] float32, cosine times scale."""
         y = self.conv(features)
         norm = y[:, self.classes :].float().square().sum(1, keepdim=True).sqrt().clamp_min(_NORM_FLOOR)
-        return y[:, : self.classes].float() / norm
+        scores: Tensor = y[:, : self.classes].float() / norm
+        return scores
 
 
 class BundledNetwork(nn.Module):
@@ -208,7 +216,7 @@ class BundledNetwork(nn.Module):
         return self.log_scale.exp().clamp(max=100.0)
 
     def fold(self, class_vectors: Tensor, scale: float | None = None) -> FoldedHead:
-        """class_vectors [K, dim], any length -> head giving cosine * scale; computed in float64, stored in float32."""
+        """Head for class_vectors [K, dim] of any length, giving cosine * scale; computed in float64."""
         texts = functional.normalize(class_vectors.detach().double(), dim=1)
         weight = self.project.weight.detach()[:, :, 0, 0].double()
         bias = self.project.bias
@@ -223,8 +231,15 @@ class BundledNetwork(nn.Module):
         return FoldedHead(stacked[:, :-1], stacked[:, -1].contiguous(), len(texts))
 
     def fuse(self) -> BundledNetwork:
-        """Fold every normalisation into its convolution, in place; call it on a network in evaluation mode."""
+        """Fold every normalisation into its convolution, in place; for a network in evaluation mode."""
         for module in self.modules():
             if isinstance(module, ConvNorm):
                 module.fuse()
         return self
+
+
+def channels_last(module: nn.Module) -> None:
+    """Lay out every 4-D parameter with the channels last, in place: the fast layout on a CPU."""
+    for parameter in module.parameters():
+        if parameter.dim() == 4:
+            parameter.data = parameter.data.contiguous(memory_format=torch.channels_last)

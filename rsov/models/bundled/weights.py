@@ -1,7 +1,8 @@
 """The weights file of the shipped model and its card: reading with every check, writing whole.
 
-`NAME.safetensors` holds the tensors of :class:`BundledNetwork` (convolutions float16, the rest float32), `NAME.json`
-the card. The card's sha256, and the names, shapes and types that its sizes imply, must fit the file.
+`NAME.safetensors` holds the tensors of :class:`BundledNetwork` (convolutions float16, the rest float32),
+`NAME.json` the card. The card's sha256, and the names, shapes and types that its sizes imply, must fit the
+file.
 """
 
 from __future__ import annotations
@@ -9,7 +10,6 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-import os
 from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -34,7 +34,8 @@ NAME = "bundled"
 class BundledCard(ModelCard):
     """Card of a bundle: what the engine needs, and what the weights are.
 
-    `halo` (px) is how far the edge of a tile is felt; `temperature` divides the logits before a softmax over prompts.
+    `halo` (px) is how far the edge of a tile is felt; `temperature` divides the logits before a softmax over
+    prompts.
     """
 
     trunk: str = "efficientnet-lite0"
@@ -82,7 +83,7 @@ def _refuse(path: Path, why: str, what: str = "the weights do not fit their card
 
 
 def read_card(path: Path) -> BundledCard:
-    """The card beside a weights file; unknown keys are refused, so that a newer format is not half understood."""
+    """The card beside a weights file; unknown keys are refused: a newer format is not half understood."""
     place = path.with_suffix(".json")
     table = read_json(place)
     fields = {field.name for field in dataclasses.fields(BundledCard)}
@@ -116,7 +117,8 @@ def load_bundled(path: Path | None = None) -> tuple[BundledNetwork, BundledCard]
     """Network (float32, evaluation mode) and card of a bundle; the shipped one by default.
 
     Raises:
-        ModelError: not safetensors, damaged, another sha256 than the card's, tensors of other names, shapes or types
+        ModelError: not safetensors, damaged, another sha256 than the card's, tensors of other names, shapes
+        or types
             than the card implies, values that are not finite.
     """
     place = path or shipped_path()
@@ -156,7 +158,7 @@ def check_tensors(place: Path, tensors: Mapping[str, Tensor], expected: Mapping[
 
 
 def save_bundled(path: Path, state: Mapping[str, Tensor], card: BundledCard) -> BundledCard:
-    """Write weights and card; the card's sha256 and size are filled in. Both files appear whole or not at all."""
+    """Write weights and card, whole or not at all; the card's sha256 and size are filled in."""
     network = BundledNetwork(card.network_shape)
     expected = _expected(network)
     tensors = {
@@ -169,5 +171,5 @@ def save_bundled(path: Path, state: Mapping[str, Tensor], card: BundledCard) -> 
     for place, content in ((path, data), (path.with_suffix(".json"), text.encode())):
         part = place.with_name(place.name + ".part")
         part.write_bytes(content)
-        os.replace(part, place)
+        part.replace(place)
     return card
