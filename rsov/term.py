@@ -138,10 +138,12 @@ def format_error(error: RsovError) -> Text:
     """An error as it is shown, foreign text escaped; only the line of a caret stays a line of its own."""
     from rich.text import Text
 
-    block = Text.assemble((f"error[{plain(error.id)}]", "bold red"), ": ", _line(error.what))
-    for label, text in (("where", error.where), ("why", error.why), ("fix", error.fix)):
+    block = Text.assemble((f"error[{plain(error.id)}]", "bold red"), ": ", plain(mask(error.what)))
+    caret = _CARET.search(error.where)
+    place = plain(mask(error.where[: caret.start()])) + caret[0] if caret else plain(mask(error.where))
+    for label, text in (("where", place), ("why", plain(mask(error.why))), ("fix", plain(mask(error.fix)))):
         if text:
-            block.append(f"\n  {label + ':':<6} ").append(_line(text))
+            block.append(f"\n  {label + ':':<6} {text}")
     return block
 
 
@@ -149,9 +151,4 @@ def format_notice(notice: Notice) -> Text:
     """A warning as it is shown."""
     from rich.text import Text
 
-    return Text.assemble((f"warning[{plain(notice.id)}]", "yellow"), ": ", _line(notice.message))
-
-
-def _line(text: str) -> str:
-    caret = _CARET.search(text)
-    return plain(mask(text[: caret.start()])) + caret[0] if caret else plain(mask(text))
+    return Text.assemble((f"warning[{plain(notice.id)}]", "yellow"), ": ", plain(mask(notice.message)))

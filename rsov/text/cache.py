@@ -13,6 +13,7 @@ import os
 import secrets
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,9 +21,13 @@ from numpy.typing import NDArray
 from rsov.errors import UsageError
 from rsov.text.shipped import shipped_vectors
 
+if TYPE_CHECKING:
+    from rsov.types import Notices
+
 Encode = Callable[[Sequence[str]], NDArray[np.float32]]
 
 _UNIT_TOLERANCE = 1e-3  # a stored vector of another length than 1 is damage
+_ALWAYS_READ = 80  # characters: a character makes at most three of the encoder's 254 tokens
 _PRIVATE = 0o700
 
 
@@ -35,11 +40,11 @@ def cache_home() -> Path:
     return (Path(base) if base else Path.home() / ".cache") / "rsov"
 
 
-def sentence_embedder(cache_dir: Path | None) -> Embedder:
+def sentence_embedder(cache_dir: Path | None, notices: Notices | None = None) -> Embedder:
     """The embedder of the default sentence encoder; torch is imported when a text is in no cache."""
-    from rsov.text.encoder import DIM, SHA256, encode
+    from rsov.text.encoder import DIM, SHA256, encode, kept_part
 
-    return Embedder(encode, SHA256, cache_dir, DIM)
+    return Embedder(encode, SHA256, cache_dir, DIM, notices=notices, kept=kept_part)
 
 
 class Embedder:
@@ -50,13 +55,26 @@ class Embedder:
         model_sha: sha256 of the encoder's weights; another model has other files.
         cache_dir: folder of the cache (``cache_home()`` is the usual one); ``None`` keeps nothing.
         dim: length of a vector.
+        notices: told when the encoder reads only a part of a text.
+        kept: the part of a text that the encoder reads; asked for long texts only.
     """
 
-    def __init__(self, encode: Encode, model_sha: str, cache_dir: Path | None, dim: int = 384) -> None:
+    def __init__(
+        self,
+        encode: Encode,
+        model_sha: str,
+        cache_dir: Path | None,
+        dim: int = 384,
+        *,
+        notices: Notices | None = None,
+        kept: Callable[[str], str] | None = None,
+    ) -> None:
         self._encode = encode
         self._sha = model_sha
         self._folder = cache_dir / "text" if cache_dir is not None else None
         self._dim = dim
+        self._notices = notices
+        self._kept = kept
 
     def __call__(self, texts: Sequence[str]) -> NDArray[np.float32]:
         """Vectors of the texts, in their order.
@@ -64,6 +82,7 @@ class Embedder:
         Raises:
             UsageError: the encoder gives a text no direction (zero, NaN or infinite).
         """
+        self._warn_of_cuts(texts)
         known = {text: self._shipped(text) for text in dict.fromkeys(texts)}
         known = {text: self._load(text) if vector is None else vector for text, vector in known.items()}
         missing = [text for text, vector in known.items() if vector is None]
@@ -75,6 +94,13 @@ class Embedder:
         for row, text in enumerate(texts):
             result[row] = known[text]
         return result
+
+    def _warn_of_cuts(self, texts: Sequence[str]) -> None:
+        if self._notices is None or self._kept is None:
+            return
+        for text in texts:
+            if len(text) > _ALWAYS_READ and (part := self._kept(text)) != text:
+                self._notices.warn("W-prompt-cut", f"of a long prompt the encoder reads only {part!r}")
 
     def _shipped(self, text: str) -> NDArray[np.float32] | None:
         shipped = shipped_vectors()

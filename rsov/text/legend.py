@@ -173,5 +173,5 @@ def _colours(drafts: Sequence[Draft]) -> list[tuple[int, int, int]]:
             taken[draft.colour] = draft
     from rsov.text.palette import colour_for
 
-    automatic = colour_for([draft.name for draft in drafts])
-    return [draft.colour or colour for draft, colour in zip(drafts, automatic, strict=True)]
+    automatic = iter(colour_for([draft.name for draft in drafts if draft.colour is None], taken))
+    return [draft.colour or next(automatic) for draft in drafts]

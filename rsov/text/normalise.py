@@ -1,4 +1,4 @@
-"""The written form of names and numbers that people type: one rule for prompts, legend files and options.
+"""The written form of names that people type: one rule for prompts and legend files.
 
 Names keep their letters in every script. What cannot be seen is refused: invisible and control marks make
 two names look alike, or turn text around in a terminal or an attribute table (CVE-2021-42574).
@@ -8,9 +8,6 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from math import isnan
-
-from rsov.errors import UsageError
 
 MAX_TEXT = 512
 """Longest name in characters; a sentence encoder reads no more than a few hundred."""
@@ -25,7 +22,6 @@ _FORBIDDEN_CATEGORIES = {
     "Zl": "a line separator",
     "Zp": "a paragraph separator",
 }
-_NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?", re.ASCII)
 
 
 def clean(text: str) -> str:
@@ -56,63 +52,3 @@ def forbidden_character(text: str) -> tuple[int, str] | None:
 def has_word(text: str) -> bool:
     """Whether there is anything to encode: a letter, a digit or a symbol such as an emoji."""
     return any(unicodedata.category(char)[0] in "LN" or unicodedata.category(char) == "So" for char in text)
-
-
-def parse_number(
-    text: str,
-    option: str,
-    *,
-    low: float | None = None,
-    high: float | None = None,
-    low_open: bool = False,
-    high_open: bool = False,
-) -> float:
-    """A finite decimal number in ASCII within a range; the option's name stands in the error.
-
-    Raises:
-        UsageError: no such number (``nan``, ``1e999``, ``0x10``, ``1,5``, other digits), or out of range.
-    """
-    bounds = _range_text(low, high, low_open, high_open)
-    if _NUMBER.fullmatch(text) is None:
-        comma = re.fullmatch(r"[+-]?\d+,\d+", text, re.ASCII) is not None
-        fix = (
-            f"use a point: {text.replace(',', '.')}"
-            if comma
-            else f"give a decimal number{bounds}, such as 0.5 or 12"
-        )
-        raise UsageError("E-number", f"{option} is not a number: {text!r}", where=option, fix=fix)
-    value = float(text)
-    if value in (float("inf"), float("-inf")):
-        raise UsageError(
-            "E-number", f"{option} is too large: {text}", where=option, fix=f"give a number{bounds}"
-        )
-    check_range(value, option, low=low, high=high, low_open=low_open, high_open=high_open)
-    return value + 0.0  # -0.0 becomes 0.0
-
-
-def check_range(
-    value: float,
-    option: str,
-    *,
-    low: float | None = None,
-    high: float | None = None,
-    low_open: bool = False,
-    high_open: bool = False,
-) -> None:
-    """Raise ``UsageError`` with the range in it unless the value lies in the range; NaN never does."""
-    above = not isnan(value) and (low is None or (value > low if low_open else value >= low))
-    below = high is None or (value < high if high_open else value <= high)
-    if not (above and below):
-        bounds = _range_text(low, high, low_open, high_open) or " that is finite"
-        raise UsageError(
-            "E-range", f"{option} is out of range: {value:g}", where=option, fix=f"give a number{bounds}"
-        )
-
-
-def _range_text(low: float | None, high: float | None, low_open: bool, high_open: bool) -> str:
-    parts = []
-    if low is not None:
-        parts.append(f"{'above' if low_open else 'at least'} {low:g}")
-    if high is not None:
-        parts.append(f"{'below' if high_open else 'at most'} {high:g}")
-    return " " + " and ".join(parts) if parts else ""
