@@ -29,11 +29,11 @@ def add_tile(total: F32, weights: F32, scores: F32, wy: F32, wx: F32, row: int, 
 
 
 @njit
-def normalise(total: F32, weights: F32, first: int, last: int, out: F32) -> None:
-    """Rows first..last of the sums divided by their weights into out [C, last - first, W]; 0 where nothing was added."""
-    channels, _, width = total.shape
-    for y in range(first, last):
+def normalise(total: F32, weights: F32, out: F32) -> None:
+    """The first rows of the sums divided by their weights into out [C, n, W]; 0 where nothing was added."""
+    channels, rows, width = out.shape
+    for y in range(rows):
         for c in range(channels):
             for x in range(width):
                 weight = weights[y, x]
-                out[c, y - first, x] = total[c, y, x] / weight if weight > 0 else np.float32(0)
+                out[c, y, x] = total[c, y, x] / weight if weight > 0 else np.float32(0)

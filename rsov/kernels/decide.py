@@ -36,12 +36,15 @@ def _exp(x: np.float32) -> np.float32:
 
 
 @njit
-def _interpolate(scores: F32, lo: int, t: np.float32, xlo: NDArray[np.uint32], xt: F32, row: F32, out: F32) -> None:
-    """One output row of every channel: vertically on the cells (row), then horizontally to the pixels (out)."""
-    channels, height, width = scores.shape
+def _interpolate(
+    scores: F32, first: int, lo: int, t: np.float32, xlo: NDArray[np.uint32], xt: F32, row: F32, out: F32
+) -> None:
+    """One output row of every channel: vertically on the cells from ``first`` (row), then horizontally (out)."""
+    channels, height, columns = scores.shape
     hi = min(lo + 1, height - 1)
+    width = min(row.size - 1, columns - first)
     for c in range(channels):
-        above, below, line = scores[c, lo], scores[c, hi], out[c]
+        above, below, line = scores[c, lo, first:], scores[c, hi, first:], out[c]
         for j in range(width):
             row[j] = above[j] + t * (below[j] - above[j])
         row[width] = row[width - 1]
@@ -95,16 +98,18 @@ def decide(
     which the winner gives way to none. Written: labels [H, W] (0 = invalid), confidence [H, W] or [0, 0], probs
     [C - 1, H, W] or [0, 0, 0].
     """
-    channels, _, width = scores.shape
+    channels = scores.shape[0]
     height, out_width = labels.shape
+    first = xlo[0]
+    columns = xlo - first
     masked, with_confidence, with_probs = valid.size > 0, confidence.size > 0, probs.size > 0
     with_thresholds = thresholds.max() > 0
-    row = np.empty(width + 1, np.float32)
+    row = np.empty(columns[-1] + 3, np.float32)
     line = np.empty((channels, out_width), np.float32)
     best, total = np.empty(out_width, np.float32), np.empty(out_width, np.float32)
     arg = np.empty(out_width, np.int32)
     for y in range(height):
-        _interpolate(scores, ylo[y], yt[y], xlo, xt, row, line)
+        _interpolate(scores, first, ylo[y], yt[y], columns, xt, row, line)
         _winner(line, best, arg)
         if with_confidence or with_probs or with_thresholds:
             _shares(line, best, total)

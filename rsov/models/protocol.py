@@ -77,7 +77,7 @@ class Segmenter(Protocol):
         ...
 
     def features(self, pixels: NDArray[np.uint8]) -> Tensor:
-        """pixels [B, 3, H, W] of 0..255, H and W multiples of the card's -> features [B, C, H/stride, W/stride]."""
+        """Pixels [B, 3, H, W] of 0..255, H and W multiples of the card's -> features [B, C, H/stride, W/stride]."""
         ...
 
     def scores(self, features: Tensor, head: Head) -> Tensor:

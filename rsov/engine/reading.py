@@ -1,0 +1,132 @@
+"""Scenes as the engine sees them, and tiles read ahead by threads with a dataset handle each."""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack
+from typing import TYPE_CHECKING, Protocol, Self, TypeVar
+
+import numpy as np
+
+from rsov.engine.memory import queue_depth
+from rsov.engine.plan import TileSpec, Work
+from rsov.types import Grid, Window
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+    from types import TracebackType
+
+    from numpy.typing import NDArray
+
+T = TypeVar("T")
+
+_LOOK_AHEAD = 256
+"""Steps looked at while searching for tiles with data to read."""
+
+
+class Pixels(Protocol):
+    """A window of the work grid: uint8 [3, h, w] of 0..255, and where it is valid [h, w]."""
+
+    @property
+    def data(self) -> NDArray[np.uint8]: ...
+    @property
+    def any_valid(self) -> bool: ...
+
+
+class SceneReader(Protocol):
+    """Reads a scene in one thread."""
+
+    def __enter__(self) -> Self: ...
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None, /
+    ) -> None: ...
+    def read(self, window: Window) -> Pixels:
+        """Pixels of a window inside the work grid."""
+        ...
+
+    def valid(self, window: Window) -> NDArray[np.bool_]:
+        """Validity of a window of the output grid."""
+        ...
+
+
+class Scene(Protocol):
+    """What is classified."""
+
+    @property
+    def work(self) -> Work: ...
+    @property
+    def grid(self) -> Grid: ...
+    @property
+    def output_grid(self) -> Grid: ...
+    def open_reader(self) -> SceneReader: ...
+    def empty(self, window: Window) -> bool | None:
+        """Cheap test of a window of the work grid: certainly without data, or not known."""
+        ...
+
+
+class ReaderPool:
+    """Threads that read tiles; each opens its own reader, all are closed at the end (robustness R26)."""
+
+    def __init__(self, scene: Scene, threads: int) -> None:
+        self._scene = scene
+        self._extent = Window(0, 0, scene.work.width, scene.work.height)
+        self._depth = queue_depth(threads)
+        self._local = threading.local()
+        self._lock = threading.Lock()
+        self._readers = ExitStack()
+        self._executor = ThreadPoolExecutor(threads, "reader")
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._executor.shutdown(wait=True, cancel_futures=True)
+        self._readers.close()
+
+    def ahead(self, steps: Iterable[T | TileSpec]) -> Iterator[tuple[T | TileSpec, NDArray[np.uint8] | None]]:
+        """The steps in their order; tiles come with their pixels [3, tile, tile], or None where nothing is valid."""
+        queue: deque[tuple[T | TileSpec, Future[NDArray[np.uint8] | None] | None]] = deque()
+        reading = 0
+        source = iter(steps)
+        while True:
+            while reading < self._depth and len(queue) < _LOOK_AHEAD:
+                try:
+                    step = next(source)
+                except StopIteration:
+                    break
+                future = None
+                if isinstance(step, TileSpec) and not self._scene.empty(step.window.intersect(self._extent)):
+                    future = self._executor.submit(self._read, step.window)
+                    reading += 1
+                queue.append((step, future))
+            if not queue:
+                return
+            step, future = queue.popleft()
+            pixels = None if future is None else future.result()
+            reading -= future is not None
+            yield step, pixels
+
+    def _read(self, window: Window) -> NDArray[np.uint8] | None:
+        inside = window.intersect(self._extent)
+        pixels = self._reader().read(inside)
+        if not pixels.any_valid:
+            return None
+        data = pixels.data
+        if inside != window:
+            data = np.pad(
+                data,
+                ((0, 0), (0, window.height - inside.height), (0, window.width - inside.width)),
+                "reflect",
+            )
+        return np.ascontiguousarray(data)
+
+    def _reader(self) -> SceneReader:
+        reader: SceneReader | None = getattr(self._local, "reader", None)
+        if reader is None:
+            with self._lock:
+                reader = self._local.reader = self._readers.enter_context(self._scene.open_reader())
+        return reader
