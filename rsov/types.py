@@ -19,6 +19,11 @@ if TYPE_CHECKING:
 NODATA = 0
 """Value of the class raster where nothing is known; never a class."""
 
+NODATA_NAME = "no data"
+NONE_NAME = "none of them"
+NONE_COLOUR = (216, 216, 212)
+"""Light grey: stays behind the classes, and is none of the automatic colours."""
+
 
 @dataclass(frozen=True, slots=True)
 class Window:

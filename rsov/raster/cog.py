@@ -13,7 +13,7 @@ from rasterio.windows import Window as RasterioWindow
 
 from rsov.raster.faults import damaged, writing
 from rsov.raster.workfile import BLOCK
-from rsov.types import NODATA, Legend
+from rsov.types import NODATA, NODATA_NAME, NONE_COLOUR, NONE_NAME, Legend
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -27,11 +27,6 @@ Confidence and probabilities are noise in their low bits: levels above 4 cost ti
 
 SCORE_NODATA = 255
 """Value of confidence and probability rasters where nothing is known."""
-
-NONE_NAME = "none of them"
-NODATA_NAME = "no data"
-NONE_COLOUR = (216, 216, 212)
-"""Light grey: stays behind the classes, and is none of the automatic colours."""
 
 
 @dataclass(frozen=True)

@@ -1,1 +1,1 @@
-"""What a run tells: JSON report, tables, quicklook."""
+"""What is told about a map: the report, the table of areas, the picture with its legend."""

@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from rsov.types import NONE_COLOUR
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
@@ -21,7 +23,7 @@ if TYPE_CHECKING:
 
 RGB = tuple[int, int, int]
 
-RESERVED: tuple[RGB, ...] = ((216, 216, 212), (255, 255, 255), (0, 0, 0))
+RESERVED: tuple[RGB, ...] = (NONE_COLOUR, (255, 255, 255), (0, 0, 0))
 """None of them, paper and ink: never given to a class by itself."""
 
 MIN_DISTANCE = 0.07
