@@ -1,0 +1,90 @@
+"""What a process sets before and right after torch is loaded, in the order that works (defaults, allocator, threads)."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import importlib.util
+import os
+import sys
+from pathlib import Path
+
+from rsov.engine.budget import cpu_count
+
+_DEFAULTS = {
+    "OMP_WAIT_POLICY": "PASSIVE",  # waiting threads leave the processor to rsov's readers and writer
+    "TOKENIZERS_PARALLELISM": "false",
+}
+_M_TRIM_THRESHOLD = -1
+_M_MMAP_THRESHOLD = -3
+_NEVER = 2**31 - 1
+
+
+def prepare_environment() -> None:
+    """Defaults of variables that torch, tokenizers and numba read when they are loaded; the user's values stand."""
+    for name, value in _DEFAULTS.items():
+        os.environ.setdefault(name, value)
+    if "NUMBA_CACHE_DIR" not in os.environ:
+        folder = _numba_cache()
+        if folder is not None:
+            os.environ["NUMBA_CACHE_DIR"] = str(folder)
+
+
+def keep_freed_memory() -> bool:
+    """Let glibc keep large freed blocks for the next tile instead of giving each back to the system.
+
+    Without it every layer pays its page faults again: up to 37 % of the time on a CPU. Holds for the main thread's
+    arena only, so the network runs there.
+
+    Returns:
+        Whether the C library has such a setting.
+    """
+    if not sys.platform.startswith("linux"):
+        return False
+    with contextlib.suppress(OSError, AttributeError):
+        mallopt = ctypes.CDLL("libc.so.6").mallopt
+        return bool(mallopt(_M_MMAP_THRESHOLD, _NEVER) and mallopt(_M_TRIM_THRESHOLD, _NEVER))
+    return False
+
+
+def start(threads: int | None = None) -> int:
+    """Prepare this process for a run; call it in the main thread before torch is imported.
+
+    Args:
+        threads: of torch; by default all processors that this process may use, unless OMP_NUM_THREADS says another
+            number. Readers and writer come on top: they sleep while they wait for a file or for the network.
+
+    Returns:
+        The number of torch threads.
+    """
+    prepare_environment()
+    keep_freed_memory()
+    import torch
+
+    given = os.environ.get("OMP_NUM_THREADS", "")
+    count = threads or (int(given) if given.isdigit() and int(given) > 0 else cpu_count())
+    torch.set_num_threads(count)
+    return count
+
+
+def _numba_cache() -> Path | None:
+    """A folder of one's own for compiled kernels if the one beside the package cannot be written, else None.
+
+    Never a shared temporary folder: numba unpickles what it finds there.
+    """
+    spec = importlib.util.find_spec("rsov")
+    beside = (
+        Path(next(iter(spec.submodule_search_locations))) / "kernels"
+        if spec and spec.submodule_search_locations
+        else None
+    )
+    if beside is not None and os.access(beside, os.W_OK):
+        return None
+    for base in (os.environ.get("XDG_CACHE_HOME"), Path.home() / ".cache"):
+        if base:
+            folder = Path(base) / "rsov" / "numba"
+            with contextlib.suppress(OSError):
+                folder.mkdir(parents=True, exist_ok=True)
+                if os.access(folder, os.W_OK):
+                    return folder
+    return None

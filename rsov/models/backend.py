@@ -1,0 +1,69 @@
+"""Where and in which number type a network runs, and how it is made ready for it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TypeVar
+
+import torch
+from torch import nn
+
+from rsov.errors import UsageError
+
+BF16_FLAGS = frozenset({"avx512_bf16", "amx_bf16", "bf16"})
+"""Flags in /proc/cpuinfo (x86, ARM) of processors on which bfloat16 is faster; emulated, it is slower."""
+
+PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+
+M = TypeVar("M", bound=nn.Module)
+
+
+def choose_device(text: str) -> torch.device:
+    """``auto`` is the first CUDA device if there is one that works, else the CPU.
+
+    Raises:
+        UsageError: no such device here.
+    """
+    if text == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(text)
+    except RuntimeError as error:
+        raise UsageError(
+            "E-option-device", f"--device {text}: no such device", fix="--device cpu, cuda or cuda:0"
+        ) from error
+    if device.type not in {"cpu", "cuda"}:
+        raise UsageError(
+            "E-option-device", f"--device {text}: not supported", fix="--device cpu, cuda or cuda:0"
+        )
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        why = "this build of torch has no CUDA" if torch.version.cuda is None else "no such GPU is visible"
+        raise UsageError("E-option-device", f"--device {text}: not here", why=why, fix="--device cpu")
+    return device
+
+
+def choose_dtype(precision: str, device: torch.device, cpuinfo: Path = Path("/proc/cpuinfo")) -> torch.dtype:
+    """``auto`` is bfloat16 where the processor computes in it, float16 on other GPUs, else float32."""
+    if precision != "auto":
+        return PRECISIONS[precision]
+    if device.type == "cuda":
+        return torch.bfloat16 if torch.cuda.is_bf16_supported(including_emulation=False) else torch.float16
+    return torch.bfloat16 if BF16_FLAGS & _cpu_flags(cpuinfo) else torch.float32
+
+
+def prepare(network: M, device: torch.device, dtype: torch.dtype) -> M:
+    """Channels-last weights of the given type on the device, without gradients; fuse before, never in inference mode."""
+    network.eval().requires_grad_(requires_grad=False).to(device=device, dtype=dtype)
+    for weight in network.parameters():
+        if weight.dim() == 4:
+            weight.data = weight.data.contiguous(memory_format=torch.channels_last)
+    return network
+
+
+def _cpu_flags(cpuinfo: Path) -> frozenset[str]:
+    try:
+        lines = cpuinfo.read_text(encoding="ascii", errors="replace").splitlines()
+    except OSError:
+        return frozenset()
+    flags = [line.partition(":")[2].split() for line in lines if line.startswith(("flags", "Features"))]
+    return frozenset(flags[0]) if flags else frozenset()
