@@ -127,7 +127,9 @@ def read_config(
     try:
         document = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
-        raise UsageError("E-config-syntax", f"{file} is not valid TOML", where=str(error)) from error
+        line = re.search(r"at line (\d+)", str(error))
+        where = f"{file}:{line[1]}" if line else str(file)
+        raise UsageError("E-config-syntax", f"{file} is not valid TOML", where=where, why=str(error)) from error
     section = document.get(command, {})
     if not isinstance(section, dict):
         raise UsageError("E-config-key", f"{command} must be a table, [{command}]", where=str(file))
