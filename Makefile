@@ -52,9 +52,23 @@ format: environment ## format and fix what ruff can fix
 environment: ## the environment with everything the checks need
 	@scripts/environment.sh dev
 
+.PHONY: lock
+lock: environment ## resolve all dependencies anew: constraints/lock*.txt
+	@$(py) -m pip install -q uv
+	@PATH="$$(cd "$(VENV)/bin" && pwd):$$PATH" $(py) scripts/lock.py
+
 .PHONY: audit
 audit: environment ## known vulnerabilities of what is installed; skips where the service cannot be reached
 	@scripts/audit.sh
+
+.PHONY: lock
+lock: environment ## constraints/lock*.txt anew: every dependency with its hashes
+	@$(py) -m pip install -q uv
+	@$(py) scripts/lock.py
+
+.PHONY: robustness
+robustness: ## docs/robustness.md anew, from the names of the tests
+	@$(py) scripts/robustness_index.py
 
 .PHONY: clean
 clean: ## everything made here, the environment too
