@@ -20,7 +20,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Self
 
 from rsov.errors import OutputError
-from rsov.raster.faults import writing
+from rsov.raster.faults import damaged, writing
 from rsov.raster.outputs import check_outputs, companions, stale_sidecars
 
 if TYPE_CHECKING:
@@ -161,7 +161,13 @@ class Publication:
 
     def write(self, path: Path, data: bytes) -> None:
         """Write a whole output at once."""
-        part = self.part(path)
+
+        def verify(part: Path) -> None:
+            with writing(path):
+                if part.read_bytes() != data:
+                    raise damaged(path, "it reads back differently")
+
+        part = self.part(path, verify)
         with writing(path):
             self._files.write(part, data)
 
