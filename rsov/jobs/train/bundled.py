@@ -30,7 +30,7 @@ from rsov.text.concepts import background_concepts, concepts
 from rsov.text.encoder import encode
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Sequence
 
 _TEXT_STREAM = 7  # keeps the draws of texts apart from those of crops
 
@@ -41,7 +41,7 @@ class Recipe:
 
     loop: LoopSettings
     crops: CropSettings = field(default_factory=CropSettings)
-    boost: Mapping[str, float] = field(default_factory=dict)
+    boost: dict[str, float] = field(default_factory=dict)
     seed: int = 1
     batch: int = 12
     rate_trunk: float = 3e-4

@@ -71,7 +71,8 @@ def load_checkpoint(
             raise ModelError(
                 "E-checkpoint", "this is no checkpoint of rsov", where=str(path), fix="start without --resume"
             )
-        tensors = {key: source.get_tensor(key) for key in source}
+        names = list(source.keys())
+        tensors = {key: source.get_tensor(key) for key in names}
     network.load_state_dict(_under(tensors, "network/"))
     if average is not None:
         average.values = _under(tensors, "average/")
@@ -83,7 +84,8 @@ def load_checkpoint(
 def load_average(path: Path) -> dict[str, Tensor]:
     """The averaged weights of a checkpoint."""
     with safe_open(path, framework="pt") as source:
-        return {k.removeprefix("average/"): source.get_tensor(k) for k in source if k.startswith("average/")}
+        names = [name for name in list(source.keys()) if name.startswith("average/")]
+        return {name.removeprefix("average/"): source.get_tensor(name) for name in names}
 
 
 def _under(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:

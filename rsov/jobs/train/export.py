@@ -57,10 +57,10 @@ def export_bundle(
         coarse_channels=shape.coarse,
         fine_channels=shape.fine,
         text_encoder_sha256=encoder.SHA256,
-        logit_scale=float(network.scale),
+        logit_scale=network.scale.item(),
         temperature=temperature,
-        sigmoid_scale=float(network.sigmoid_scale),
-        sigmoid_bias=float(network.sigmoid_bias),
+        sigmoid_scale=network.sigmoid_scale.item(),
+        sigmoid_bias=network.sigmoid_bias.item(),
         steps=steps,
         data_sets=tuple(data_sets),
     )
