@@ -15,6 +15,7 @@ import os
 import re
 import secrets
 import shutil
+import threading
 import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Self
@@ -34,6 +35,9 @@ PART_PATTERN = re.compile(r"^\..{1,50}\.rsov-[0-9a-f]{12}\.part$", re.DOTALL)
 RENAME_TRIES = 10
 RENAME_PAUSE_S = 0.5
 """A viewer or a virus scanner holds a file for moments; ten half seconds outlast them."""
+
+COMMIT_S = 1.0
+"""A stop waits this long for renames under way; they take milliseconds, syncing a slow disk longer."""
 
 NO_FOLDER_SYNC = {errno.EINVAL, errno.ENOTSUP}
 """What file systems answer that cannot sync a folder (SMB, FUSE); the rename stands all the same."""
@@ -129,6 +133,7 @@ class Publication:
         self._folders: dict[Path, Path] = {}
         self._made: list[Path] = []
         self._items: dict[Path, _Item] = {}
+        self._committing = threading.Lock()
 
     def __enter__(self) -> Self:
         try:
@@ -188,13 +193,31 @@ class Publication:
             if item.verify is not None:
                 item.verify(item.part)
         moves = [pair for item in items for pair in _moves(item)]
+        with self._committing:
+            self._publish_all(items, moves)
+        return [final for _, final in moves]
+
+    def discard(self) -> None:
+        """Remove all that this run has not published. Safe to call at any time, more than once."""
+        if not self._committing.acquire(timeout=COMMIT_S):
+            return  # called while another thread renames: what is left there is found as a leftover
+        try:
+            for part_folder in list(self._folders.values()):
+                self._files.remove_tree(part_folder)
+            for folder in self._made:
+                with contextlib.suppress(OSError):
+                    folder.rmdir()
+        finally:
+            self._committing.release()
+
+    def _publish_all(self, items: Sequence[_Item], moves: Sequence[tuple[Path, Path]]) -> None:
         undo = _Undo()
         try:
             for part, final in moves:
                 with writing(final):
                     self._files.sync(part)
             if not self._overwrite:
-                check_outputs([item.final for item in items])
+                check_outputs([item.final for item in items], probe=False)
             for item in items:
                 self._set_aside_stale(item.final, {final for _, final in moves}, undo)
             for part, final in moves:
@@ -207,15 +230,6 @@ class Publication:
             undo.run()
             raise
         self._made.clear()
-        return [final for _, final in moves]
-
-    def discard(self) -> None:
-        """Remove all that this run has not published. Safe to call at any time, more than once."""
-        for part_folder in list(self._folders.values()):
-            self._files.remove_tree(part_folder)
-        for folder in self._made:
-            with contextlib.suppress(OSError):
-                folder.rmdir()
 
     def _open_folder(self, path: Path) -> None:
         folder = path.parent
