@@ -20,7 +20,9 @@ stop() { say "$*"; exit 1; }
 pip() { "$py" -m pip --disable-pip-version-check "$@"; }
 
 # The path is part of it, for an environment that was moved points to the old folder.
-fingerprint() { { pwd; printf '%s\n' "$what" "${TORCH_INSTALL_ARGS:-}"; cat pyproject.toml scripts/environment.sh; } | sha256sum; }
+fingerprint() {
+    { pwd; printf '%s\n' "$what" "${TORCH_INSTALL_ARGS:-}"; cat pyproject.toml constraints/*.txt scripts/environment.sh; } | sha256sum
+}
 
 supported() { "$1" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' 2>/dev/null; }
 
@@ -88,12 +90,23 @@ constraints() {
     printf 'torch==%s\ntorchvision==0.%d.*\n' "$torch" $((${minor%%.*} + 15))
 }
 
+# The lock holds for one Python and one system; elsewhere pip resolves.
+locked() {
+    [ "$(uname -sm)" = "Linux x86_64" ] && "$py" -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))'
+}
+
 install_rsov() {
-    local extras=""
-    if [ "$what" = dev ]; then extras="[dev,train]"; fi
-    say "installing rsov$extras (some 90 packages, 400 MB to fetch where none is cached; a minute or two)"
+    local extras="" lock=constraints/lock.txt
+    if [ "$what" = dev ]; then extras="[dev,train]" lock=constraints/lock-dev.txt; fi
     constraints >"$venv/constraints.txt"
-    pip install -q -c "$venv/constraints.txt" -e ".$extras"
+    say "installing rsov$extras (some 90 packages, 400 MB to fetch where none is cached; a minute or two)"
+    if locked; then
+        pip install -q --require-hashes --no-deps -r "$lock"
+        pip install -q --no-deps "$(grep torchvision "$venv/constraints.txt")"
+        pip install -q --no-deps -e .
+    else
+        pip install -q -c "$venv/constraints.txt" -e ".$extras"
+    fi
 }
 
 main() {
