@@ -1,0 +1,146 @@
+"""Area of interest: polygons of a vector file in any CRS, as a mask on the picture's grid."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from affine import Affine
+from numpy.typing import NDArray
+
+from rsov.errors import InputError
+from rsov.types import Grid, Window
+
+if TYPE_CHECKING:
+    from rasterio.crs import CRS
+    from shapely import Polygon
+    from shapely.geometry.base import BaseGeometry
+
+_SEGMENTS_PER_SIDE = 64
+"""Straight lines bend when reprojected; the outline is cut into pieces of 1/64 of its extent first."""
+
+
+class AreaOfInterest:
+    """Polygons in pixel coordinates of a grid; a pixel is inside if its centre is (GDAL's rule)."""
+
+    def __init__(self, polygons: list[Polygon]) -> None:
+        import shapely
+
+        self._tree = shapely.STRtree(polygons)
+        self._polygons = np.asarray(polygons, object)
+        shapely.prepare(self._polygons)
+        self.bounds: tuple[float, float, float, float] = tuple(shapely.total_bounds(self._polygons))
+
+    def outside(self, window: Window) -> bool:
+        """No polygon touches the window (in grid pixels)."""
+        import shapely
+
+        return bool(self._tree.query(shapely.box(*_edges(window)), predicate="intersects").size == 0)
+
+    def mask(self, window: Window, scale: tuple[float, float] = (1.0, 1.0)) -> NDArray[np.bool_] | None:
+        """True inside, (h, w) of a window of the grid or of one with ``scale`` (x, y) grid pixels per pixel.
+
+        None if all of the window is inside.
+        """
+        import shapely
+        from rasterio.features import rasterize
+
+        sx, sy = scale
+        left, top, right, bottom = _edges(window)
+        box = shapely.box(left * sx, top * sy, right * sx, bottom * sy)
+        near = self._polygons[self._tree.query(box, predicate="intersects")]
+        if len(near) == 0 or window.width == 0 or window.height == 0:
+            return np.zeros((window.height, window.width), bool)
+        if len(near) == 1 and shapely.contains_properly(near[0], box):
+            return None
+        clipped = [g for g in shapely.clip_by_rect(near, *box.buffer(1.0 + max(sx, sy)).bounds) if not g.is_empty]
+        if not clipped:
+            return np.zeros((window.height, window.width), bool)
+        transform = Affine.scale(sx, sy) * Affine.translation(window.col, window.row)
+        inside: NDArray[np.bool_] = rasterize(
+            clipped, out_shape=(window.height, window.width), transform=transform, fill=0, default_value=1, dtype="uint8"
+        ).astype(bool)
+        return inside
+
+
+def _edges(window: Window) -> tuple[int, int, int, int]:
+    return window.col, window.row, window.right, window.bottom
+
+
+def read_aoi(path: Path, grid: Grid) -> AreaOfInterest:
+    """Read the polygons of a vector file into the pixel coordinates of ``grid``.
+
+    Raises:
+        InputError: not readable, no polygons, several layers, no CRS on one side only, or no overlap.
+    """
+    shapes, crs = _read(path)
+    if (crs is None) != (grid.crs is None):
+        side = path.name if crs is None else "the picture"
+        raise InputError("E-aoi-crs", f"{side} has no CRS, so the area of interest cannot be placed", where=str(path))
+    import shapely
+
+    if crs is not None and grid.crs is not None and crs != grid.crs:
+        shapes = [_reproject(shape, crs, grid.crs) for shape in shapes]
+    back = ~grid.transform
+    matrix = (back.a, back.b, back.d, back.e, back.c, back.f)
+    from shapely.affinity import affine_transform
+
+    polygons: list[Any] = []
+    for shape in shapes:
+        moved = shapely.make_valid(affine_transform(shape, matrix))
+        polygons += [part for part in shapely.get_parts(shapely.get_parts(moved)) if part.geom_type == "Polygon"]
+    aoi = AreaOfInterest(polygons) if polygons else None
+    if aoi is None or aoi.outside(grid.window):
+        raise InputError(
+            "E-aoi-overlap",
+            f"the area of interest in {path} does not touch the picture",
+            fix="check its CRS, or look at both in a GIS",
+        )
+    return aoi
+
+
+def _read(path: Path) -> tuple[list[BaseGeometry], CRS | None]:
+    import fiona
+    from fiona.errors import FionaError
+    from rasterio.crs import CRS
+    from shapely.errors import ShapelyError
+    from shapely.geometry import shape
+
+    if not path.is_file():
+        raise InputError("E-input-missing", f"{path} does not exist", where="--aoi")
+    try:
+        layers = fiona.listlayers(path)
+        if len(layers) > 1:
+            raise InputError(
+                "E-aoi-layers",
+                f"{path} has {len(layers)} layers: {', '.join(layers[:8])}",
+                fix="copy the one that is meant into a file of its own",
+            )
+        with fiona.open(path) as source:
+            wkt = source.crs_wkt
+            shapes = [shape(f.geometry) for f in source if f.geometry is not None]
+    except (FionaError, OSError, ValueError, ShapelyError) as error:
+        raise InputError("E-aoi", f"{path} cannot be read as polygons", where="--aoi", why=str(error)) from error
+    shapes = [s for s in shapes if s.geom_type in ("Polygon", "MultiPolygon") and not s.is_empty]
+    if not shapes:
+        raise InputError("E-aoi", f"{path} has no polygons", where="--aoi")
+    return shapes, CRS.from_wkt(wkt) if wkt else None
+
+
+def _reproject(shape: BaseGeometry, source: CRS, target: CRS) -> BaseGeometry:
+    import shapely
+    from pyproj import Transformer
+
+    left, bottom, right, top = shape.bounds
+    piece = max(right - left, top - bottom) / _SEGMENTS_PER_SIDE
+    dense = shapely.segmentize(shape, piece) if piece > 0 else shape
+    transformer = Transformer.from_crs(source.to_wkt(), target.to_wkt(), always_xy=True)
+
+    def move(xy: NDArray[np.float64]) -> NDArray[np.float64]:
+        return np.column_stack(transformer.transform(xy[:, 0], xy[:, 1]))
+
+    moved = shapely.transform(dense, move)
+    if not np.isfinite(shapely.get_coordinates(moved)).all():
+        raise InputError("E-aoi-crs", "the area of interest cannot be brought into the CRS of the picture")
+    return moved

@@ -1,0 +1,202 @@
+"""One linear scale for a whole scene: samples to 0..255, the same for all tiles and all three bands.
+
+The automatic rule is the one the shipped model is trained with: one joint pair of percentiles over the
+three bands, so that colours keep their balance.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rsov.errors import InputError, UsageError
+
+LOW_PERCENT, HIGH_PERCENT = 0.5, 99.5
+LOW_TARGET, HIGH_TARGET = 0.02 * 255, 0.98 * 255
+MAX_GAIN = 4.0
+"""For integer samples: a flat grey field must not become noise. In counts of the file, so a picture of 0..255
+gives the same result as uint8 and as uint16; floats have no natural step and no limit."""
+TAG = "RSOV_RADIOMETRY"
+_BANDS = 3
+
+
+@dataclass(frozen=True)
+class Radiometry:
+    """``value * gain + offset`` gives 0..255; ``lo`` and ``hi`` are the values (of band values after the
+    file's own scale and offset) that became :data:`LOW_TARGET` and :data:`HIGH_TARGET`, or 0 and 255."""
+
+    gain: tuple[float, float, float]
+    offset: tuple[float, float, float]
+    lo: tuple[float, float, float]
+    hi: tuple[float, float, float]
+    rule: str
+
+    def tags(self) -> dict[str, str]:
+        """For the metadata of an output, so that ``--stats OUTPUT`` can reuse it."""
+        return {TAG: self.to_json()}
+
+    def to_json(self) -> str:
+        """As JSON text; floats keep all their digits."""
+        return json.dumps(asdict(self), sort_keys=True)
+
+    @classmethod
+    def from_json(cls, text: str, where: str) -> Radiometry:
+        """From :meth:`to_json`, or a report that has it under ``radiometry``; raises :class:`InputError`."""
+        try:
+            fields = _find(json.loads(text))
+            vectors = {name: _vector(fields[name]) for name in ("gain", "offset", "lo", "hi")}
+            return cls(**vectors, rule=str(fields["rule"]))
+        except (ValueError, KeyError, TypeError) as error:
+            raise InputError(
+                "E-stats", "the file given with --stats holds no radiometry of rsov", where=where, why=str(error)
+            ) from error
+
+    def save(self, path: Path) -> None:
+        """Write a JSON file for ``--stats``."""
+        path.write_text(self.to_json() + "\n", encoding="utf-8")
+
+
+def _find(value: Any) -> dict[str, Any]:
+    if isinstance(value, dict):
+        if "gain" in value and "offset" in value:
+            return value
+        for inner in value.values():
+            found = _find(inner)
+            if found:
+                return found
+    if isinstance(value, list):
+        for inner in value:
+            found = _find(inner)
+            if found:
+                return found
+    return {}
+
+
+def _vector(values: Any) -> tuple[float, float, float]:
+    a, b, c = (float(v) for v in values)
+    if not np.isfinite([a, b, c]).all():
+        raise ValueError(f"{values} is not finite")
+    return a, b, c
+
+
+def read_stats(path: Path) -> Radiometry:
+    """Radiometry from a JSON file, a report, or the tags of a raster written by rsov."""
+    if not path.is_file():
+        raise InputError("E-stats", f"{path} does not exist", where="--stats")
+    if path.suffix.lower() in (".tif", ".tiff"):
+        import rasterio
+        from rasterio.errors import RasterioError
+
+        try:
+            with rasterio.open(path, driver="GTiff") as output:
+                text = output.tags().get(TAG, "")
+        except RasterioError as error:
+            raise InputError("E-stats", f"{path} cannot be read", where="--stats", why=str(error)) from error
+        return Radiometry.from_json(text, str(path))
+    try:
+        return Radiometry.from_json(path.read_text(encoding="utf-8"), str(path))
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError("E-stats", f"{path} cannot be read", where="--stats", why=str(error)) from error
+
+
+@dataclass(frozen=True)
+class Rule:
+    """What ``--scale`` asks for: ``auto``, ``none``, ``range`` (two values) or ``percent`` (two percents)."""
+
+    kind: str
+    low: float = 0.0
+    high: float = 0.0
+    text: str = "auto"
+
+
+def parse_rule(text: str | None) -> Rule:
+    """Parse ``auto|none|MIN,MAX|pLOW,pHIGH``; raises :class:`UsageError` (E-scale)."""
+    text = (text or "auto").strip().lower()
+    if text in ("auto", "none"):
+        return Rule(text, LOW_PERCENT, HIGH_PERCENT, text)
+    parts = [part.strip() for part in text.split(",")]
+    percent = len(parts) == 2 and all(part.startswith("p") for part in parts)
+    try:
+        low, high = (float(part.removeprefix("p") if percent else part) for part in parts)
+    except ValueError:
+        low = high = np.nan
+    if not low < high or not np.isfinite([low, high]).all() or (percent and not 0 <= low < high <= 100):
+        raise UsageError(
+            "E-scale",
+            f'--scale "{text}" is not understood',
+            fix="auto, none, MIN,MAX (values of the file), or pLOW,pHIGH (percentiles, e.g. p2,p98)",
+        )
+    return Rule("percent" if percent else "range", low, high, text)
+
+
+def percentile_pair(values: NDArray[Any], low: float, high: float) -> tuple[float, float] | None:
+    """The two percentiles (values that occur: inverted CDF) of a sample; None if it is empty."""
+    if values.size == 0:
+        return None
+    if values.dtype in (np.uint8, np.uint16):
+        share = np.cumsum(np.bincount(values.ravel())) / values.size
+        return float(np.searchsorted(share, low / 100)), float(np.searchsorted(share, high / 100))
+    pair = np.percentile(values, [low, high], method="inverted_cdf")
+    return float(pair[0]), float(pair[1])
+
+
+def estimate(
+    sample: NDArray[Any],
+    rule: Rule,
+    scales: tuple[float, float, float],
+    offsets: tuple[float, float, float],
+    max_value: int | None,
+) -> Radiometry:
+    """Radiometry of a scene from its sample.
+
+    Args:
+        sample: (3, N) valid raw values of the used bands.
+        rule: what is asked for.
+        scales, offsets: per band, raw to value (the file's own scale and offset; inversion of MINISWHITE).
+        max_value: largest raw value of an integer type by its bits (255, 4095, 65535), None for floats.
+    """
+    if rule.kind == "none":
+        return _none(scales, offsets, max_value)
+    s, o = np.asarray(scales), np.asarray(offsets)
+    low, high = rule.low, rule.high
+    if rule.kind != "range":
+        same = bool((s == s[0]).all() and (o == o[0]).all() and s[0] > 0)
+        values = sample if same else sample.astype(np.float64) * s[:, None] + o[:, None]
+        pair = percentile_pair(values.ravel(), rule.low, rule.high)
+        if pair is None:
+            pair = (0.0, float(max_value or 1)) if same else (0.0, 1.0)
+        low, high = (pair[0] * s[0] + o[0], pair[1] * s[0] + o[0]) if same else pair
+    span = (HIGH_TARGET - LOW_TARGET) if rule.kind != "range" else 255.0
+    step = float(np.abs(s).min())
+    if max_value is not None and rule.kind != "range":
+        gain = min(span / max(high - low, step), MAX_GAIN / step)
+    else:
+        gain = span / (high - low) if high > low else 1.0  # constant: middle grey, whatever the gain
+    shift = 127.5 - gain * (low + high) / 2
+    return _linear(gain, shift, s, o, low, high, rule.text)
+
+
+def _none(scales: tuple[float, ...], offsets: tuple[float, ...], max_value: int | None) -> Radiometry:
+    """``--scale none``: raw values as they are, clipped to 0..255 (MINISWHITE still turned over)."""
+    s, o = np.ones(_BANDS), np.zeros(_BANDS)
+    if max_value is not None and min(scales) < 0:
+        s, o = np.asarray(scales), np.asarray(offsets)
+    return _linear(1.0, 0.0, s, o, 0.0, 255.0, "none")
+
+
+def _linear(
+    gain: float, shift: float, s: NDArray[np.float64], o: NDArray[np.float64], low: float, high: float, rule: str
+) -> Radiometry:
+    a, b = s * gain, o * gain + shift
+    return Radiometry(
+        (float(a[0]), float(a[1]), float(a[2])),
+        (float(b[0]), float(b[1]), float(b[2])),
+        (low, low, low),
+        (high, high, high),
+        rule,
+    )

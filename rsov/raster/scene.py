@@ -1,0 +1,337 @@
+"""A picture as the engine sees it: grids, radiometry, and readers that give windows of the work grid."""
+
+from __future__ import annotations
+
+import os
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rsov.raster.aoi import AreaOfInterest
+from rsov.raster.scene_chunks import Chunk, ChunkLattice, Packed
+from rsov.raster.preflight import Fingerprint
+from rsov.raster.radiometry import Radiometry
+from rsov.raster.scene_cache import SharedCache
+from rsov.raster.scene_decode import Decoder
+from rsov.raster.scene_georef import Place
+from rsov.raster.scene_options import ReadOptions
+from rsov.raster.scene_view import View, changed_error
+from rsov.raster.workgrid import WorkGrid
+from rsov.types import Grid, Notices, Window
+
+if TYPE_CHECKING:
+    from rasterio.io import DatasetReader
+
+__all__ = ["Pixels", "ReadOptions", "Scene", "SceneReader", "open_scene"]
+
+_VALIDITY_BYTES = 32 << 20
+_SOURCE_PIXELS = 16 << 20
+"""Source pixels looked at together for the validity of a coarser output grid."""
+
+
+@dataclass(frozen=True)
+class Pixels:
+    """A window of the work grid.
+
+    ``data`` uint8 (3, h, w), 0..255 after radiometry; pixels outside the picture repeat it mirrored, invalid ones
+    have the scene's mean colour. ``valid`` (h, w) is false for both and outside of the area of interest.
+    """
+
+    data: NDArray[np.uint8]
+    valid: NDArray[np.bool_]
+
+    @property
+    def any_valid(self) -> bool:
+        """There is something to classify."""
+        return bool(self.valid.any())
+
+
+@dataclass(frozen=True)
+class AxisMap:
+    """Positions on one grid to positions on another, per axis: ``x * scale_x + offset_x`` (pixel corners)."""
+
+    scale_x: float
+    offset_x: float
+    scale_y: float
+    offset_y: float
+
+    @property
+    def identity(self) -> bool:
+        """Both grids are the same."""
+        return (self.scale_x, self.offset_x, self.scale_y, self.offset_y) == (1.0, 0.0, 1.0, 0.0)
+
+
+@dataclass(frozen=True)
+class Scene:
+    """A picture that passed all checks. Nothing is read but samples; readers are opened per thread.
+
+    ``grid``: source pixels (after warp and crop). ``origin``: upper left of ``grid`` (column, row) on the uncropped view.
+    ``output_to_source`` maps pixel positions of ``output_grid`` to ``grid``. ``descriptor`` holds the file that was
+    checked, so that a replaced one is told from a changed one.
+    """
+
+    path: Path
+    view: View
+    place: Place
+    grid: Grid
+    origin: tuple[int, int]
+    output_grid: Grid
+    output_to_source: AxisMap
+    work: WorkGrid
+    decoder: Decoder
+    radiometry: Radiometry
+    fill: NDArray[np.uint8]
+    lattice: ChunkLattice
+    aoi: AreaOfInterest | None
+    notices: Notices
+    facts: dict[str, Any]
+    descriptor: int
+    chunks: SharedCache[Chunk]
+    packed: SharedCache[Packed] = field(
+        default_factory=lambda: SharedCache[Packed](_VALIDITY_BYTES, lambda item: item.nbytes)
+    )
+
+    def __post_init__(self) -> None:
+        import weakref
+
+        weakref.finalize(self, os.close, self.descriptor)
+
+    @property
+    def gsd(self) -> tuple[float, float] | None:
+        """Metres per source pixel in x and y at the centre; None if not known."""
+        return self.place.gsd
+
+    @property
+    def work_gsd(self) -> tuple[float, float] | None:
+        """Metres per work pixel."""
+        if self.gsd is None:
+            return None
+        return self.gsd[0] * self.work.scale_x, self.gsd[1] * self.work.scale_y
+
+    @property
+    def bands(self) -> tuple[int, ...]:
+        """Numbers of the bands read, from 1."""
+        return self.decoder.raw.bands.indexes
+
+    @property
+    def dtype(self) -> str:
+        """Type of the samples of the file."""
+        return self.decoder.raw.bands.dtype
+
+    @property
+    def crs_note(self) -> str:
+        """Where the georeference came from."""
+        return self.place.how
+
+    @property
+    def all_valid(self) -> bool:
+        """Every pixel of the source grid is valid: there is no mask to read."""
+        raw = self.decoder.raw
+        palette = raw.bands.palette
+        opaque = palette is None or bool(palette[:, 3].all())
+        return raw.bands.mask.absent and self.aoi is None and not raw.skip_bad and opaque
+
+    @property
+    def tags(self) -> dict[str, str]:
+        """For the metadata of outputs: the radiometry, which ``--stats`` can take from there."""
+        return self.radiometry.tags()
+
+    def open_reader(self) -> SceneReader:
+        """A reader for one thread; open and use it there."""
+        return SceneReader(self)
+
+    def empty(self, window: Window) -> bool | None:
+        """Whether a window of the work grid is certainly without valid pixels; None if only reading tells."""
+        inside = window.intersect(Window(0, 0, self.work.width, self.work.height))
+        if inside.width == 0 or inside.height == 0:
+            return True
+        source = self.work.support(inside, self.grid.width, self.grid.height)
+        if self.aoi is not None and self.aoi.outside(source):
+            return True
+        if self.decoder.raw.absent(self.on_view(source)):
+            return True
+        return False if self.all_valid else None
+
+    def on_view(self, window: Window) -> Window:
+        """A window of ``grid`` on the uncropped view."""
+        return Window(window.col + self.origin[0], window.row + self.origin[1], window.width, window.height)
+
+    def check_unchanged(self) -> None:
+        """Compare the input with what was checked at the start (R18-R20).
+
+        Raises:
+            InputError: the file that was read has another size or time of change. A file put in its place
+                while the old one was read to its end is only a notice.
+        """
+        source = self.view.source
+        held = Fingerprint.of(os.fstat(self.descriptor))
+        if held != source.fingerprint:
+            raise changed_error(source, "its size or time of change differs from the start")
+        try:
+            now = Fingerprint.of(source.path.stat())
+        except OSError:
+            self.notices.warn("W-input-removed", f"{self.path.name} was removed while it was read; the map shows it as it was")
+            return
+        if now.inode != held.inode:
+            self.notices.warn(
+                "W-input-replaced", f"{self.path.name} was replaced while it was read; the map shows the old one"
+            )
+
+    def info(self) -> dict[str, Any]:
+        """What a report says about the input; JSON types only."""
+        from rsov.raster.scene_info import describe
+
+        return describe(self)
+
+
+class SceneReader:
+    """Reads windows in one thread; a handle on the file is opened when pixels are needed first."""
+
+    def __init__(self, scene: Scene) -> None:
+        self._scene = scene
+        self._stack = ExitStack()
+        self._handle: DatasetReader | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._handle = None
+        self._stack.close()
+
+    def read(self, window: Window) -> Pixels:
+        """Pixels of a window of the work grid, which may reach beyond it (then mirrored, invalid).
+
+        Raises:
+            InputError: a block that cannot be decoded, or the file changed.
+        """
+        work = self._scene.work
+        columns, rows = _mirrored(window.col, window.width, work.width), _mirrored(window.row, window.height, work.height)
+        inner = Window(
+            int(columns.min()), int(rows.min()), int(np.ptp(columns)) + 1, int(np.ptp(rows)) + 1
+        )
+        data, valid = self._assemble(inner)
+        if inner != window:
+            data = data[:, rows - inner.row][:, :, columns - inner.col]
+            outside = np.arange(window.col, window.right), np.arange(window.row, window.bottom)
+            inside_x = (outside[0] >= 0) & (outside[0] < work.width)
+            inside_y = (outside[1] >= 0) & (outside[1] < work.height)
+            valid = valid[rows - inner.row][:, columns - inner.col] & inside_y[:, None] & inside_x
+        return Pixels(data, valid)
+
+    def valid(self, window: Window) -> NDArray[np.bool_]:
+        """Validity (h, w) of a window of the output grid: that of the source pixel under each centre."""
+        scene = self._scene
+        axis = scene.output_to_source
+        if axis.identity:
+            return self._source_valid(window)
+        columns = np.floor((np.arange(window.col, window.right) + 0.5) * axis.scale_x + axis.offset_x).astype(np.int64)
+        rows = np.floor((np.arange(window.row, window.bottom) + 0.5) * axis.scale_y + axis.offset_y).astype(np.int64)
+        inside_x, inside_y = (columns >= 0) & (columns < scene.grid.width), (rows >= 0) & (rows < scene.grid.height)
+        out = np.zeros((window.height, window.width), bool)
+        if scene.all_valid:
+            return out | (inside_y[:, None] & inside_x)
+        used = columns[inside_x]
+        if used.size == 0:
+            return out
+        left, width = int(used.min()), int(np.ptp(used)) + 1
+        step = max(1, int(_SOURCE_PIXELS / width / max(1.0, abs(axis.scale_y))))
+        for start in range(0, window.height, step):
+            some = rows[start : start + step]
+            keep = inside_y[start : start + step]
+            if not keep.any():
+                continue
+            top, height = int(some[keep].min()), int(np.ptp(some[keep])) + 1
+            source = self._source_valid(Window(left, top, width, height))
+            part = np.zeros((len(some), window.width), bool)
+            part[np.ix_(keep, inside_x)] = source[np.ix_(some[keep] - top, used - left)]
+            out[start : start + step] = part
+        return out
+
+    def _dataset(self) -> DatasetReader:
+        if self._handle is None:
+            self._handle = self._stack.enter_context(self._scene.view.open())
+        return self._handle
+
+    def _assemble(self, window: Window) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
+        """A window inside the work grid from its chunks."""
+        data = np.empty((3, window.height, window.width), np.uint8)
+        valid = np.ones((window.height, window.width), bool)
+        for key, place in self._scene.lattice.over(window):
+            chunk = self._scene.chunks.get(key, lambda place=place, key=key: self._make(key, place))  # type: ignore[misc]
+            part = place.intersect(window)
+            to_rows = slice(part.row - window.row, part.bottom - window.row)
+            to_columns = slice(part.col - window.col, part.right - window.col)
+            rows = slice(part.row - place.row, part.bottom - place.row)
+            columns = slice(part.col - place.col, part.right - place.col)
+            if chunk.data is None:
+                data[:, to_rows, to_columns] = self._scene.fill[:, None, None]
+            else:
+                data[:, to_rows, to_columns] = chunk.data[:, rows, columns]
+            if chunk.valid is not None:
+                valid[to_rows, to_columns] = chunk.valid[rows, columns]
+        return data, valid
+
+    def _make(self, key: tuple[int, int], place: Window) -> Chunk:
+        from rsov.raster.scene_chunks import make_chunk
+
+        chunk, packed = make_chunk(self._scene, self._dataset, place)
+        if packed is not None:
+            self._scene.packed.put(key, packed)
+        return chunk
+
+    def _source_valid(self, window: Window) -> NDArray[np.bool_]:
+        """Validity of a window of the source grid; what lies outside is invalid."""
+        scene = self._scene
+        inside = window.intersect(scene.grid.window)
+        out = np.zeros((window.height, window.width), bool)
+        rows = slice(inside.row - window.row, inside.bottom - window.row)
+        columns = slice(inside.col - window.col, inside.right - window.col)
+        if scene.all_valid:
+            out[rows, columns] = True
+            return out
+        for key, place in scene.lattice.over_source(inside):
+            packed = scene.packed.get(key, lambda place=place: self._pack(place))  # type: ignore[misc]
+            part = place.intersect(window)
+            if part.width and part.height:
+                out[part.row - window.row : part.bottom - window.row, part.col - window.col : part.right - window.col] = (
+                    packed.cut(part.row - place.row, part.bottom - place.row, part.col - place.col, part.right - place.col)
+                )
+        return out
+
+    def _pack(self, owned: Window) -> Packed:
+        from rsov.raster.scene_chunks import source_validity
+
+        return Packed.of(source_validity(self._scene, self._dataset, owned), owned)
+
+
+def _mirrored(start: int, count: int, size: int) -> NDArray[np.int64]:
+    """Indexes of ``count`` pixels from ``start`` folded into ``0..size - 1`` by symmetric reflection, size 1 included."""
+    positions = np.arange(start, start + count) % (2 * size)
+    return np.where(positions < size, positions, 2 * size - 1 - positions)
+
+
+def open_scene(
+    path: Path,
+    options: ReadOptions,
+    model_gsd: float,
+    model_gsd_range: tuple[float, float],
+    notices: Notices,
+) -> Scene:
+    """Open a picture for a model of a given ground sampling distance (metres); reads a sample, no more.
+
+    Raises:
+        UsageError, InputError, ResourceError: see ``docs/robustness.md``, groups R, Z and S.
+    """
+    from rsov.raster.scene_open import build_scene
+
+    return build_scene(Path(path), options, model_gsd, model_gsd_range, notices)
+
+

@@ -1,0 +1,204 @@
+"""Pieces of the work grid whose borders lie on the blocks of the file, so that each block is decoded once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rsov.kernels.resample import area_average, bilinear
+from rsov.kernels.scaling import fill_invalid
+from rsov.raster.scene_decode import Valid
+from rsov.raster.workgrid import WorkGrid
+from rsov.types import Grid, Window
+
+if TYPE_CHECKING:
+    from rasterio.io import DatasetReader
+
+    from rsov.raster.scene import Scene
+
+_WIDTH, _HEIGHT = 1024, 512
+"""Source pixels of a chunk, about: long rows suit tiles that run row by row."""
+_FINER_SIDE = 2048
+"""The same where work pixels are larger than source pixels: borders are read twice there, so fewer of them."""
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """``data`` (3, h, w), None where nothing is valid and the image has no data; ``valid`` None = all."""
+
+    data: NDArray[np.uint8] | None
+    valid: Valid
+
+    @property
+    def nbytes(self) -> int:
+        """Memory held."""
+        return 64 + (self.data.nbytes if self.data is not None else 0) + (self.valid.nbytes if self.valid is not None else 0)
+
+
+@dataclass(frozen=True)
+class Packed:
+    """Validity of the source pixels of a chunk, eight to a byte; ``bits`` None: all are ``constant``."""
+
+    height: int
+    width: int
+    constant: bool
+    bits: NDArray[np.uint8] | None
+
+    @classmethod
+    def of(cls, valid: Valid, window: Window) -> Packed:
+        """Pack (h, w), or None for all valid."""
+        if valid is None or valid.all():
+            return cls(window.height, window.width, True, None)
+        if not valid.any():
+            return cls(window.height, window.width, False, None)
+        return cls(window.height, window.width, True, np.packbits(valid, axis=1))
+
+    @property
+    def nbytes(self) -> int:
+        """Memory held."""
+        return 64 + (self.bits.nbytes if self.bits is not None else 0)
+
+    def cut(self, top: int, bottom: int, left: int, right: int) -> NDArray[np.bool_] | bool:
+        """Validity of a part, or one value for all of it."""
+        if self.bits is None:
+            return self.constant
+        return np.unpackbits(self.bits[top:bottom], axis=1, count=self.width)[:, left:right].view(bool)
+
+
+@dataclass(frozen=True)
+class ChunkLattice:
+    """Chunk borders on the work grid; ``columns[n]`` is the first work column of chunk column ``n``."""
+
+    columns: NDArray[np.int64]
+    rows: NDArray[np.int64]
+    work: WorkGrid
+    width: int
+    height: int
+
+    def over(self, window: Window) -> Iterator[tuple[tuple[int, int], Window]]:
+        """Keys and places of the chunks under a window of the work grid."""
+        for r in _touched(self.rows, window.row, window.bottom):
+            for c in _touched(self.columns, window.col, window.right):
+                yield (r, c), self._place(r, c)
+
+    def over_source(self, window: Window) -> Iterator[tuple[tuple[int, int], Window]]:
+        """Keys, and the source pixels owned, of the chunks under a window of the source grid."""
+        if window.width == 0 or window.height == 0:
+            return
+        column_starts = np.asarray([round(c * self.work.scale_x) for c in self.columns])
+        row_starts = np.asarray([round(r * self.work.scale_y) for r in self.rows])
+        for r in _touched(row_starts, window.row, window.bottom):
+            for c in _touched(column_starts, window.col, window.right):
+                yield (r, c), self.work.owned(self._place(r, c), self.width, self.height)
+
+    def _place(self, r: int, c: int) -> Window:
+        left, top = int(self.columns[c]), int(self.rows[r])
+        right = int(self.columns[c + 1]) if c + 1 < len(self.columns) else self.work.width
+        bottom = int(self.rows[r + 1]) if r + 1 < len(self.rows) else self.work.height
+        return Window(left, top, right - left, bottom - top)
+
+
+def _touched(starts: NDArray[np.int64], low: int, high: int) -> range:
+    first = int(np.searchsorted(starts, low, "right")) - 1
+    return range(max(0, first), int(np.searchsorted(starts, high, "left")))
+
+
+def lattice_of(work: WorkGrid, grid: Grid, origin: tuple[int, int], block: tuple[int, int]) -> ChunkLattice:
+    """Chunks of about :data:`_WIDTH` x :data:`_HEIGHT` source pixels that are whole blocks of the file.
+
+    Wide blocks (strips) give wide, low chunks of about as many pixels.
+    """
+    finer = max(work.scale_x, work.scale_y) > 1
+    wanted = (_FINER_SIDE, _FINER_SIDE) if finer else (_HEIGHT, _WIDTH)
+    width = _multiple(wanted[1], block[1])
+    height = _multiple(max(1, min(wanted[0] * wanted[1] // width, 2 * wanted[0])), block[0])
+    return ChunkLattice(
+        _starts(width, origin[0], work.scale_x, work.width, grid.width),
+        _starts(height, origin[1], work.scale_y, work.height, grid.height),
+        work,
+        grid.width,
+        grid.height,
+    )
+
+
+def _multiple(wanted: int, block: int) -> int:
+    return block * max(1, round(wanted / block))
+
+
+def _starts(step: int, origin: int, scale: float, size: int, source: int) -> NDArray[np.int64]:
+    """First work pixel of each chunk: where block borders of the uncropped view fall."""
+    borders = np.arange(-(origin % step), source, step, dtype=np.float64)
+    starts = np.unique(np.clip(np.ceil(borders / scale), 0, size - 1).astype(np.int64))
+    starts[0] = 0
+    return np.unique(starts)
+
+
+def make_chunk(scene: Scene, dataset: Callable[[], DatasetReader], place: Window) -> tuple[Chunk, Packed | None]:
+    """Decode and resample one chunk of the work grid; with it the validity of its source pixels if there is any mask."""
+    work, grid = scene.work, scene.grid
+    support = work.support(place, grid.width, grid.height)
+    owned = work.owned(place, grid.width, grid.height)
+    if scene.decoder.raw.absent(scene.on_view(support)):
+        none = np.zeros((place.height, place.width), bool)
+        return Chunk(None, none), Packed.of(np.zeros((owned.height, owned.width), bool), owned)
+    data, valid = scene.decoder.decode(dataset(), scene.on_view(support))
+    inside = None
+    if valid is not None:
+        rows = slice(owned.row - support.row, owned.bottom - support.row)
+        inside = valid[rows, owned.col - support.col : owned.right - support.col]
+    if not work.native:
+        data, valid = _resampled(scene, data, valid, support, place)
+    elif valid is not None:
+        fill_invalid(data, valid, scene.fill)
+    if scene.all_valid:
+        return Chunk(data, None), None
+    packed = Packed.of(_with_aoi(scene, inside, owned, (1.0, 1.0)), owned)
+    return Chunk(data, _with_aoi(scene, valid, place, (work.scale_x, work.scale_y))), packed
+
+
+def source_validity(scene: Scene, dataset: Callable[[], DatasetReader], owned: Window) -> Valid:
+    """Validity of a window of the source grid, read by itself."""
+    if scene.aoi is not None and scene.aoi.outside(owned):
+        return np.zeros((owned.height, owned.width), bool)
+    if scene.decoder.raw.absent(scene.on_view(owned)):
+        return np.zeros((owned.height, owned.width), bool)
+    valid = None
+    if not scene.decoder.raw.bands.mask.absent or scene.decoder.raw.skip_bad or scene.decoder.raw.bands.palette is not None:
+        valid = scene.decoder.validity(dataset(), scene.on_view(owned))
+    return _with_aoi(scene, valid, owned, (1.0, 1.0))
+
+
+def _resampled(
+    scene: Scene, data: NDArray[np.uint8], valid: Valid, support: Window, place: Window
+) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
+    work = scene.work
+    out = np.empty((3, place.height, place.width), np.uint8)
+    out[:] = scene.fill[:, None, None]
+    out_valid = np.empty((place.height, place.width), bool)
+    if valid is None:
+        valid = np.ones((support.height, support.width), bool)
+    kernel = area_average if max(work.scale_x, work.scale_y) > 1 else bilinear
+    kernel(
+        np.ascontiguousarray(data),
+        valid,
+        (support.row, support.col),
+        (work.scale_y, work.scale_x),
+        (place.row, place.col),
+        out,
+        out_valid,
+    )
+    return out, out_valid
+
+
+def _with_aoi(scene: Scene, valid: Valid, window: Window, scale: tuple[float, float]) -> Valid:
+    if scene.aoi is None:
+        return valid
+    inside = scene.aoi.mask(window, scale)
+    if inside is None or valid is None:
+        return inside if valid is None else valid
+    both: NDArray[np.bool_] = inside & valid
+    return both

@@ -1,0 +1,208 @@
+"""Where a picture lies: CRS, transform, ground control points, pixel size; plausible, or refused."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from affine import Affine
+
+from rsov.errors import InputError, UsageError
+from rsov.raster.area import pixel_gsd
+from rsov.raster.scene_options import ReadOptions
+from rsov.types import Grid, Notices
+
+if TYPE_CHECKING:
+    from rasterio.control import GroundControlPoint
+    from rasterio.crs import CRS
+    from rasterio.io import DatasetReader
+
+_GSD_DIFFERENCE = 0.10
+_PLAUSIBLE_METRES = (0.002, 1000.0)
+"""Pixel sizes that can be metres when the CRS is not known; outside, the number is no length on the ground."""
+_DEGREES_SLACK = 1.0
+"""Grids of the whole world reach half a pixel beyond +-180 and +-90."""
+
+
+@dataclass(frozen=True)
+class Place:
+    """Result of :func:`locate`. ``warp`` is the CRS of control points to warp with; ``gsd`` is in metres
+    (x, y), None if not known; ``how`` says where georeference and GSD came from."""
+
+    grid: Grid
+    gsd: tuple[float, float] | None
+    how: str
+    gsd_how: str
+    gcps: tuple[GroundControlPoint, ...] = ()
+    gcps_crs: CRS | None = None
+
+
+def parse_crs(text: str, option: str) -> CRS:
+    """A CRS from a user's text; raises :class:`UsageError` (E-crs)."""
+    from rasterio.crs import CRS
+    from rasterio.errors import CRSError
+
+    try:
+        return CRS.from_user_input(text)
+    except (CRSError, ValueError) as error:
+        raise UsageError("E-crs", f'{option} "{text}" is not a CRS', why=str(error), fix="e.g. EPSG:32632") from error
+
+
+def locate(ds: DatasetReader, options: ReadOptions, name: str, notices: Notices) -> Place:
+    """The grid of an open file as the options say it is to be understood.
+
+    Raises:
+        InputError: control points or RPCs only and no ``gcp`` option; a transform that is none; a CRS that
+            cannot be read; degrees outside of the globe.
+    """
+    crs = _crs(ds, options, name, notices)
+    transform, how = ds.transform, "file"
+    points, points_crs = ds.gcps
+    no_grid = transform == Affine.identity()
+    if points and no_grid:
+        return _with_points(ds, options, name, notices)
+    if no_grid and (ds.rpcs is not None or "GEOLOCATION" in ds.tag_namespaces()):
+        if options.gcp not in ("ignore", "keep"):
+            raise InputError(
+                "E-rpc",
+                f"{name} has no grid, only a camera model (RPC) or geolocation arrays",
+                fix="orthorectify it first (gdalwarp -rpc with an elevation model), or --gcp ignore",
+            )
+        crs = None
+        notices.warn("W-gcp-ignored", f"{name}: its camera model is ignored, the map lies in pixel coordinates")
+    if no_grid and not points:
+        crs = crs if options.crs is not None else None
+        how = "none"
+    _check_transform(transform, name)
+    if not no_grid and _has_world_file(ds):
+        how = "world file"
+    grid = Grid(ds.width, ds.height, transform, crs)
+    if how != "none":
+        _check_degrees(grid, name)
+    elif options.crs is not None:
+        notices.warn("W-crs-unused", f"{name} has no coordinates: --crs alone does not say where it lies")
+        grid = Grid(ds.width, ds.height, transform, None)
+    gsd, gsd_how = find_gsd(grid, how != "none", options.gsd, name, notices)
+    return Place(grid, gsd, how, gsd_how)
+
+
+def find_gsd(
+    grid: Grid, georeferenced: bool, stated: float | None, name: str, notices: Notices
+) -> tuple[tuple[float, float] | None, str]:
+    """Metres per pixel in x and y at the centre, and how they were found; None if they are not known."""
+    own = pixel_gsd(grid) if georeferenced else None
+    how = "CRS and transform"
+    if own is None and georeferenced and grid.crs is None:
+        sides = grid.pixel_size
+        if all(_PLAUSIBLE_METRES[0] <= side <= _PLAUSIBLE_METRES[1] for side in sides):
+            own, how = sides, "transform, units taken as metres"
+            notices.warn(
+                "W-no-crs", f"{name} has no CRS: pixel sizes {sides[0]:g} x {sides[1]:g} are taken as metres (--crs)"
+            )
+    if stated is not None:
+        if not (math.isfinite(stated) and stated > 0):
+            raise UsageError("E-gsd", f"--gsd {stated} is not a length", fix="metres per pixel, e.g. --gsd 0.2")
+        if own is not None and abs(math.sqrt(own[0] * own[1]) / stated - 1) > _GSD_DIFFERENCE:
+            notices.warn(
+                "W-gsd", f"{name}: --gsd {stated:g} m stands, the file says {own[0]:.4g} x {own[1]:.4g} m"
+            )
+        ratio = math.sqrt(own[0] / own[1]) if own else 1.0
+        return (stated * ratio, stated / ratio), "--gsd"
+    if own is None:
+        notices.warn(
+            "W-no-gsd",
+            f"{name} does not say how large its pixels are: it is read as if they had the model's size (--gsd), "
+            "and areas are in pixels",
+        )
+        return None, "assumed"
+    return own, how
+
+
+def _crs(ds: DatasetReader, options: ReadOptions, name: str, notices: Notices) -> CRS | None:
+    from rasterio.errors import CRSError
+
+    try:
+        own = ds.crs
+    except CRSError as error:
+        if options.crs is None:
+            raise InputError(
+                "E-input-crs",
+                f"{name} has a CRS that cannot be understood",
+                why=str(error)[:200],
+                fix="state it: --crs EPSG:32632",
+            ) from error
+        own = None
+    if options.crs is None:
+        return own or None
+    stated = parse_crs(options.crs, "--crs")
+    if own and own != stated:
+        notices.warn("W-crs", f"{name}: --crs {options.crs} stands above the CRS of the file")
+    return stated
+
+
+def _with_points(ds: DatasetReader, options: ReadOptions, name: str, notices: Notices) -> Place:
+    points, points_crs = ds.gcps
+    if options.gcp == "refuse":
+        raise InputError(
+            "E-gcp",
+            f"{name} has {len(points)} control points instead of a grid",
+            fix=f"gdal_translate/gdalwarp it first (gdalwarp {name} warped.tif), or --gcp warp|keep|ignore",
+        )
+    if options.gcp == "warp":
+        if points_crs is None:
+            raise InputError("E-gcp", f"{name} does not say the CRS of its control points", fix="--gcp ignore")
+        grid = Grid(ds.width, ds.height, Affine.identity(), None)
+        return Place(grid, None, "control points, warped", "", tuple(points), points_crs)
+    grid = Grid(ds.width, ds.height, Affine.identity(), None)
+    gsd, gsd_how = find_gsd(grid, False, options.gsd, name, notices)
+    if options.gcp == "ignore":
+        return Place(grid, gsd, "none (control points ignored)", gsd_how)
+    return Place(grid, gsd, "control points, kept", gsd_how, tuple(points), points_crs)
+
+
+def _check_transform(transform: Affine, name: str) -> None:
+    numbers = tuple(transform)[:6]
+    if not all(map(math.isfinite, numbers)) or abs(transform.determinant) == 0:
+        raise InputError(
+            "E-input-transform",
+            f"{name} has an impossible pixel size",
+            where=f"transform {numbers}",
+            why="a damaged header or world file",
+            fix="repair the georeference (gdal_edit -a_ullr), or convert without it and use --gsd",
+        )
+
+
+def _check_degrees(grid: Grid, name: str) -> None:
+    """Degrees outside of the globe are metres with a wrong CRS (Z04)."""
+    if grid.crs is None or not grid.crs.is_geographic:
+        return
+    corners = [grid.transform * (c, r) for c in (0, grid.width) for r in (0, grid.height)]
+    to_degrees = _angular_factor(grid.crs)
+    slack = _DEGREES_SLACK + max(grid.pixel_size) * to_degrees
+    x = max(abs(c[0]) for c in corners) * to_degrees
+    y = max(abs(c[1]) for c in corners) * to_degrees
+    if x > 360 + slack or y > 90 + slack:
+        raise InputError(
+            "E-input-degrees",
+            f"{name} has a CRS in degrees, but coordinates up to {x:.0f} and {y:.0f}",
+            why="the coordinates are probably metres and the CRS is wrong",
+            fix="state the right one: --crs EPSG:32632",
+        )
+
+
+def _angular_factor(crs: CRS) -> float:
+    """Degrees per unit of a geographic CRS (grads, mils and radians exist)."""
+    from pyproj import CRS as PyprojCRS
+    from pyproj.exceptions import CRSError
+
+    try:
+        return math.degrees(PyprojCRS.from_wkt(crs.to_wkt()).axis_info[0].unit_conversion_factor)
+    except (CRSError, IndexError):
+        return 1.0
+
+
+def _has_world_file(ds: DatasetReader) -> bool:
+    return any(name.lower().endswith((".tfw", ".jgw", ".pgw", ".wld", ".j2w", ".tifw", ".jpgw")) for name in ds.files[1:])
+
+

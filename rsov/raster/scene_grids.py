@@ -1,0 +1,199 @@
+"""Warped views, crops and output grids: everything about grids that options can ask for."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from affine import Affine
+
+from rsov.errors import InputError, UsageError
+from rsov.raster.scene import AxisMap
+from rsov.raster.scene_bands import BandPlan
+from rsov.raster.scene_georef import Place, parse_crs
+from rsov.raster.scene_options import ReadOptions
+from rsov.raster.scene_view import Warp
+from rsov.types import Grid, Window
+
+if TYPE_CHECKING:
+    from rasterio.crs import CRS
+    from rasterio.io import DatasetReader
+
+_EDGE = 1e-6
+"""Pixels: a border this near to a pixel edge is on it (rounding of coordinates)."""
+_MERCATOR_LATITUDE = 85.0511287798066
+"""Where Web Mercator's square world ends; beyond, coordinates run to infinity (Z18)."""
+
+
+def like_grid(path: Path) -> Grid:
+    """The grid of the raster given with ``--like``; raises :class:`InputError` if it has none."""
+    import rasterio
+    from rasterio.errors import RasterioError
+
+    from rsov.raster.preflight import check_source
+    from rsov.types import Notices
+
+    source = check_source(path, Notices())
+    try:
+        with rasterio.Env(), rasterio.open(source.target, driver=source.driver) as ds:
+            grid = Grid(ds.width, ds.height, ds.transform, ds.crs or None)
+    except RasterioError as error:
+        raise InputError("E-like", f"{path} cannot be opened", where="--like", why=str(error)) from error
+    if grid.crs is None or grid.transform == Affine.identity():
+        raise InputError("E-like", f"{path} has no grid to lie on", where="--like")
+    return grid
+
+
+def warp_for(
+    ds: DatasetReader, place: Place, bands: BandPlan, options: ReadOptions, like: Grid | None
+) -> Warp | None:
+    """The warped view that the options need, at the native resolution of the picture; None if none is needed."""
+    points = place.how == "control points, warped"
+    source_crs = place.gcps_crs if points else place.grid.crs
+    target = parse_crs(options.dst_crs, "--dst-crs") if options.dst_crs is not None else None
+    if like is not None:
+        if target is not None and target != like.crs:
+            raise UsageError("E-like", "--dst-crs and the grid given with --like have different CRS")
+        target = like.crs
+    if not points:
+        turned = like is not None and not _parallel(place.grid.transform, like.transform)
+        if target is None or (target == source_crs and not turned):
+            return None
+        if source_crs is None:
+            raise InputError(
+                "E-no-crs", f"{Path(ds.name).name} has no CRS, so it cannot be warped", fix="state it: --crs EPSG:32632"
+            )
+    assert source_crs is not None  # noqa: S101 - refused above and by locate
+    grid = _warped_grid(ds, place, source_crs, target or source_crs, points)
+    numbers = [v for v in bands.mask.nodata if v is not None]
+    return Warp(
+        grid,
+        source_crs,
+        None if points else place.grid.transform,
+        nodata=numbers[0] if bands.mask.kind == "nodata" and numbers else None,
+        unified="YES" if bands.mask.every else "PARTIAL",
+        add_alpha=bands.mask.kind != "alpha",
+    )
+
+
+def _warped_grid(ds: DatasetReader, place: Place, source: CRS, target: CRS, points: bool) -> Grid:
+    from rasterio.errors import RasterioError
+    from rasterio.warp import calculate_default_transform
+
+    try:
+        if points:
+            transform, width, height = calculate_default_transform(
+                source, target, ds.width, ds.height, gcps=list(place.gcps)
+            )
+        else:
+            bounds = _clamped(place.grid, source, target)
+            transform, width, height = calculate_default_transform(source, target, ds.width, ds.height, *bounds)
+    except (RasterioError, ValueError) as error:
+        raise InputError(
+            "E-warp", f"{Path(ds.name).name} cannot be brought into {target.to_string()[:60]}", why=str(error)
+        ) from error
+    return Grid(width, height, transform, target)
+
+
+def _clamped(grid: Grid, source: CRS, target: CRS) -> tuple[float, float, float, float]:
+    """Bounds of the grid, in a geographic CRS cut where Web Mercator ends if that is the target."""
+    corners = [grid.transform * (c, r) for c in (0, grid.width) for r in (0, grid.height)]
+    left, right = min(c[0] for c in corners), max(c[0] for c in corners)
+    bottom, top = min(c[1] for c in corners), max(c[1] for c in corners)
+    if source.is_geographic and target.to_epsg() in (3857, 900913, 3395):
+        bottom, top = max(bottom, -_MERCATOR_LATITUDE), min(top, _MERCATOR_LATITUDE)
+    return left, bottom, right, top
+
+
+def crop_window(grid: Grid, options: ReadOptions) -> Window:
+    """The part of the view that ``--window`` or ``--bounds`` name; all of it without them."""
+    if options.window is not None and options.bounds is not None:
+        raise UsageError("E-crop", "--window and --bounds exclude each other")
+    if options.window is not None:
+        asked = options.window
+        where = f"--window {asked.col},{asked.row},{asked.width},{asked.height}"
+    elif options.bounds is not None:
+        asked = bounds_window(grid, options.bounds, options.bounds_crs)
+        where = f"--bounds {','.join(f'{v:g}' for v in options.bounds)}"
+    else:
+        return grid.window
+    inside = asked.intersect(grid.window)
+    if inside.width == 0 or inside.height == 0:
+        raise InputError("E-crop", "the part asked for does not touch the picture", where=where)
+    return inside
+
+
+def bounds_window(grid: Grid, bounds: tuple[float, float, float, float], crs_text: str | None) -> Window:
+    """All pixels that a rectangle touches. In geographic CRS left > right means over the antimeridian."""
+    left, bottom, right, top = bounds
+    if not all(map(math.isfinite, bounds)) or bottom >= top:
+        raise UsageError("E-bounds", f"--bounds {bounds} is no rectangle", fix="left,bottom,right,top")
+    corners = [(left, bottom), (right, bottom), (right, top), (left, top)]
+    if crs_text is not None:
+        if grid.crs is None:
+            raise InputError("E-bounds", "the picture has no CRS, so --bounds-crs cannot be used", fix="--crs, or --window")
+        crs = parse_crs(crs_text, "--bounds-crs")
+        corners = _reprojected(corners, crs, grid.crs)
+    elif left >= right:
+        raise UsageError("E-bounds", f"--bounds {bounds} is no rectangle", fix="left,bottom,right,top")
+    back = ~grid.transform
+    pixels = [back * corner for corner in corners]
+    x0, x1 = min(p[0] for p in pixels), max(p[0] for p in pixels)
+    y0, y1 = min(p[1] for p in pixels), max(p[1] for p in pixels)
+    if not all(map(math.isfinite, (x0, x1, y0, y1))):
+        raise InputError("E-bounds", "the rectangle cannot be brought into the CRS of the picture", where="--bounds")
+    col, row = math.floor(x0 + _EDGE), math.floor(y0 + _EDGE)
+    return Window(col, row, max(1, math.ceil(x1 - _EDGE) - col), max(1, math.ceil(y1 - _EDGE) - row))
+
+
+def _reprojected(corners: list[tuple[float, float]], source: CRS, target: CRS) -> list[tuple[float, float]]:
+    from pyproj import Transformer
+
+    ring = [*corners, corners[0]]
+    if source.is_geographic and ring[0][0] > ring[1][0]:
+        ring = [(x + 360 if x < corners[0][0] else x, y) for x, y in ring]
+    steps = 21
+    dense = [
+        (a[0] + (b[0] - a[0]) * n / steps, a[1] + (b[1] - a[1]) * n / steps)
+        for a, b in zip(ring[:-1], ring[1:], strict=True)
+        for n in range(steps)
+    ]
+    transformer = Transformer.from_crs(source.to_wkt(), target.to_wkt(), always_xy=True)
+    xs, ys = transformer.transform(*zip(*dense, strict=True))
+    return [(x, y) for x, y in zip(xs, ys, strict=True) if math.isfinite(x) and math.isfinite(y)] or [(math.nan,) * 2]
+
+
+def output_grid(grid: Grid, options: ReadOptions) -> tuple[Grid, AxisMap]:
+    """The grid of the results and where its pixels lie on the source grid."""
+    if options.res is not None and options.like is not None:
+        raise UsageError("E-res", "--res and --like exclude each other")
+    if options.like is not None:
+        target = like_grid(options.like)
+    elif options.res is not None:
+        target = _at_resolution(grid, options.res)
+    else:
+        return grid, AxisMap(1.0, 0.0, 1.0, 0.0)
+    move = ~grid.transform * target.transform
+    axis = AxisMap(move.a, move.c, move.e, move.f)
+    right, bottom = move.c + move.a * target.width, move.f + move.e * target.height
+    if max(move.c, right) <= 0 or min(move.c, right) >= grid.width or max(move.f, bottom) <= 0 or min(move.f, bottom) >= grid.height:
+        raise InputError("E-like", "the grid given with --like does not touch the picture", where=str(options.like))
+    return target, axis
+
+
+def _at_resolution(grid: Grid, res: float) -> Grid:
+    if not (math.isfinite(res) and res > 0):
+        raise UsageError("E-res", f"--res {res} is not a pixel size")
+    if grid.transform == Affine.identity() and grid.crs is None:
+        raise UsageError("E-res", "--res needs a picture with coordinates", fix="--work-gsd chooses what the model sees")
+    x, y = grid.pixel_size
+    transform = grid.transform * Affine.scale(res / x, res / y)
+    width, height = max(1, math.ceil(grid.width * x / res - _EDGE)), max(1, math.ceil(grid.height * y / res - _EDGE))
+    return Grid(width, height, transform, grid.crs)
+
+
+def _parallel(a: Affine, b: Affine) -> bool:
+    """Both grids have their axes in the same directions, mirrored ones included."""
+    move = ~a * b
+    return abs(move.b) < _EDGE * abs(move.e) and abs(move.d) < _EDGE * abs(move.a)

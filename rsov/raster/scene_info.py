@@ -1,0 +1,62 @@
+"""What a report says about an input."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from rsov.raster.scene import Scene
+
+
+def describe(scene: Scene) -> dict[str, Any]:
+    """Facts, JSON types only: path, size, CRS, GSD and how they were found, bands, validity, radiometry."""
+    raw = scene.decoder.raw
+    mask = raw.bands.mask
+    grid = scene.grid
+    info: dict[str, Any] = {
+        "path": str(scene.path),
+        **scene.facts,
+        "size": [grid.width, grid.height],
+        "crs": _crs_text(scene),
+        "transform": list(grid.transform)[:6],
+        "georeference": scene.place.how,
+        "gsd": list(scene.gsd) if scene.gsd else None,
+        "gsd_from": scene.place.gsd_how,
+        "work_gsd": list(scene.work_gsd) if scene.work_gsd else None,
+        "work_size": [scene.work.width, scene.work.height],
+        "dtype": raw.bands.dtype,
+        "bits": raw.bands.bits or None,
+        "bands": list(raw.bands.indexes),
+        "band_names": list(raw.bands.names),
+        "bands_from": raw.bands.how,
+        "mask": mask.kind,
+        "mask_rule": "all" if mask.every else "any",
+        "nodata": [_plain(v) for v in mask.nodata],
+        "radiometry": {
+            "rule": scene.radiometry.rule,
+            "lo": list(scene.radiometry.lo),
+            "hi": list(scene.radiometry.hi),
+            "gain": list(scene.radiometry.gain),
+            "offset": list(scene.radiometry.offset),
+        },
+    }
+    if raw.skip_bad:
+        info["bad_blocks"] = sorted([r, c] for r, c in raw.bad.places)
+    if scene.view.source.sources:
+        info["sources"] = len(scene.view.source.sources)
+    return info
+
+
+def _crs_text(scene: Scene) -> str | None:
+    crs = scene.grid.crs
+    if crs is None:
+        return None
+    authority = crs.to_authority()
+    return ":".join(authority) if authority else str(crs.to_wkt())
+
+
+def _plain(value: float | None) -> float | str | None:
+    if value is None:
+        return None
+    return value if math.isfinite(value) else str(value)

@@ -1,0 +1,286 @@
+"""From a path and options to a :class:`~rsov.raster.scene.Scene`, step by step."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from affine import Affine
+from numpy.typing import NDArray
+
+from rsov.errors import ResourceError
+from rsov.raster.aoi import read_aoi
+from rsov.raster.env import check_environment, forbidden_drivers
+from rsov.raster.preflight import Source, check_source
+from rsov.raster.radiometry import estimate, parse_rule, read_stats
+from rsov.raster.scene import Scene
+from rsov.raster.scene_bands import BandPlan, MaskPlan, plan_bands
+from rsov.raster.scene_cache import SharedCache
+from rsov.raster.scene_chunks import lattice_of
+from rsov.raster.scene_decode import BadBlocks, Decoder, RawReader
+from rsov.raster.scene_georef import Place, locate
+from rsov.raster.scene_grids import crop_window, like_grid, output_grid, warp_for
+from rsov.raster.scene_options import ReadOptions
+from rsov.raster.scene_sample import Sample, take_sample
+from rsov.raster.scene_view import View, upright
+from rsov.raster.workgrid import choose_scale, work_grid
+from rsov.types import Grid, Notices, Window
+
+if TYPE_CHECKING:
+    from rasterio.io import DatasetReader
+
+_BLOCK_SHARE = 4
+"""A decoded block may take this part of the memory budget: GDAL holds it, rsov a copy, the codec its own."""
+_MEAN_PIXELS = 200_000
+_ALPHA_VALUES, _ALPHA_SHARE = 2, 0.05
+"""A band tagged alpha is data if it has more than two values between none and full in more than 5 % of its pixels:
+feathered edges of a real alpha are few, reflectances are everywhere (Z32)."""
+
+
+@dataclass(frozen=True)
+class _Opened:
+    """What the file says, before any sample is read."""
+
+    view: View
+    place: Place
+    bands: BandPlan
+    block: tuple[int, int]
+    facts: dict[str, Any]
+
+
+def build_scene(
+    path: Path,
+    options: ReadOptions,
+    model_gsd: float,
+    model_gsd_range: tuple[float, float],
+    notices: Notices,
+) -> Scene:
+    """See :func:`rsov.raster.scene.open_scene`."""
+    check_environment()
+    _warn_about_drivers(notices)
+    rule = parse_rule(options.scale)
+    stats = read_stats(options.stats) if options.stats is not None else None
+    source = check_source(
+        path,
+        notices,
+        subdataset=options.subdataset,
+        allow_vrt=options.allow_vrt,
+        max_pixels=options.max_pixels,
+        input_sha256=options.input_sha256,
+    )
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        opened = _open(source, options, notices)
+        window = crop_window(opened.place.grid, options)
+        grid = opened.place.grid.crop(window)
+        aoi = read_aoi(options.aoi, grid) if options.aoi is not None else None
+        if aoi is not None:
+            window, grid, aoi = _crop_to_aoi(window, grid, options.aoi, aoi.bounds)
+        raw, sample = _sampled(opened, options, window, path.name, notices)
+        radiometry = stats or estimate(
+            sample.values, rule, raw.bands.scales, raw.bands.offsets, raw.bands.max_value
+        )
+        decoder = Decoder.build(raw, radiometry)
+        scale = choose_scale(opened.place.gsd, model_gsd, model_gsd_range, options.work_gsd, notices)
+        work = work_grid(grid.width, grid.height, scale)
+        out_grid, axis = output_grid(grid, options)
+        return Scene(
+            path=path,
+            view=opened.view,
+            place=opened.place,
+            grid=grid,
+            origin=(window.col, window.row),
+            output_grid=out_grid,
+            output_to_source=axis,
+            work=work,
+            decoder=decoder,
+            radiometry=radiometry,
+            fill=_mean_colour(sample, decoder),
+            lattice=lattice_of(work, grid, (window.col, window.row), opened.block),
+            aoi=aoi,
+            notices=notices,
+            facts=opened.facts | {"sampled_pixels": int(sample.values.shape[1])},
+            descriptor=descriptor,
+            chunks=SharedCache(options.cache, lambda chunk: chunk.nbytes),
+        )
+    except BaseException:
+        os.close(descriptor)
+        raise
+
+
+def _warn_about_drivers(notices: Notices) -> None:
+    loaded = forbidden_drivers()
+    if loaded:
+        notices.warn(
+            "W-gdal-loaded",
+            f"GDAL was loaded before rsov, with {len(loaded)} drivers that rsov does not allow; "
+            "files beside a picture (.msk, .tfw) are not used. Import rsov first.",
+        )
+
+
+def _open(source: Source, options: ReadOptions, notices: Notices) -> _Opened:
+    name, view = source.path.name, View(source)
+    with view.open() as ds:
+        _check_block(source, ds, options)
+        bands = plan_bands(ds, options, name, notices)
+        place = locate(ds, options, name, notices)
+        facts = _facts(source, ds)
+        block = ds.block_shapes[bands.indexes[0] - 1]
+        orientation = _orientation(source, options, place, notices)
+        like = like_grid(options.like) if options.like is not None else None
+        warp = warp_for(ds, place, bands, options, like)
+        if orientation > 1:
+            from rasterio.crs import CRS
+
+            warp = upright(orientation, ds.width, ds.height, CRS.from_epsg(3857))
+    if warp is None:
+        return _Opened(view, place, bands, block, facts)
+    view = view.warped(warp)
+    if warp.exact:
+        place = replace(place, grid=Grid(warp.grid.width, warp.grid.height, Affine.identity(), None))
+    else:
+        from rsov.raster.scene_georef import find_gsd
+
+        gsd, gsd_how = find_gsd(warp.grid, True, options.gsd, name, notices)
+        place = Place(warp.grid, gsd, f"{place.how}, warped", gsd_how)
+    with view.open() as ds:
+        block = ds.block_shapes[0]
+        if warp.add_alpha or bands.mask.kind == "alpha":
+            alpha = ds.count if warp.add_alpha else bands.mask.alpha
+            half = 0.5 if bands.bits == 0 else float(1 << (np.dtype(bands.dtype).itemsize * 8 - 1))
+            if np.dtype(bands.dtype).kind == "i":
+                half /= 2
+            mask = MaskPlan("alpha", alpha, half, finite=bands.mask.finite)
+            bands = replace(bands, mask=mask)
+    return _Opened(view, place, bands, block, facts)
+
+
+def _check_block(source: Source, ds: DatasetReader, options: ReadOptions) -> None:
+    """Refuse blocks that do not fit the memory when decoded (R13, M22)."""
+    together = ds.count if ds.profile.get("interleave") == "pixel" else 1
+    for shape, dtype in zip(ds.block_shapes[:1], ds.dtypes[:1], strict=True):
+        rows, columns = shape
+        size = rows * columns * together * np.dtype(dtype.replace("complex_int16", "int32")).itemsize
+        if size > options.memory // _BLOCK_SHARE:
+            raise ResourceError(
+                "E-input-block-size",
+                f"{source.path} is stored in blocks of {columns} x {rows} pixels, {size / 1e9:.2g} GB each when decoded",
+                where=f"limit {options.memory // _BLOCK_SHARE / 1e9:.2g} GB, a quarter of the memory budget",
+                fix=f"gdal raster convert --co TILED=YES --co COMPRESS=DEFLATE {source.path.name} tiled.tif, or --max-memory",
+            )
+
+
+def _orientation(source: Source, options: ReadOptions, place: Place, notices: Notices) -> int:
+    """EXIF orientation to apply, 1 = none."""
+    if source.driver not in ("JPEG", "PNG"):
+        return 1
+    from rsov.raster.preflight_image import exif_orientation
+
+    with source.path.open("rb") as file:
+        value = exif_orientation(file)
+    if value == 1:
+        return 1
+    if place.how != "none":
+        notices.warn("W-exif", f"{source.path.name} is tagged as turned (EXIF {value}); ignored, for it has coordinates")
+        return 1
+    if options.apply_exif_orientation:
+        notices.warn("W-exif", f"{source.path.name} is turned upright (EXIF {value}); the map is too")
+        return value
+    notices.warn(
+        "W-exif", f"{source.path.name} is tagged as turned (EXIF {value}); read as stored (--apply-exif-orientation)"
+    )
+    return 1
+
+
+def _facts(source: Source, ds: DatasetReader) -> dict[str, Any]:
+    tags = ds.tags()
+    structure = ds.tags(ns="IMAGE_STRUCTURE")
+    facts: dict[str, Any] = {
+        "kind": source.driver,
+        "codec": source.codec,
+        "file_bytes": source.fingerprint.size,
+        "file_size": [ds.width, ds.height],
+        "file_bands": ds.count,
+        "block": list(ds.block_shapes[0]) if ds.count else [],
+    }
+    times = {k: v for k, v in tags.items() if "DATETIME" in k.upper() or "ACQUISITION" in k.upper()}
+    if times:
+        facts["times"] = times
+    if "SOURCE_COLOR_SPACE" in structure:
+        facts["colour_space"] = structure["SOURCE_COLOR_SPACE"]
+    if source.pages > 1:
+        facts["pages"] = source.pages
+    sparse = source.directory.sparse() if source.directory is not None else None
+    if sparse is not None:
+        facts["sparse_blocks"] = int(sparse.sum())
+    return facts
+
+
+def _crop_to_aoi(window: Window, grid: Grid, path: Path | None, bounds: tuple[float, ...]) -> tuple[Window, Grid, Any]:
+    """Narrow the picture to the bounding box of the polygons, and express them on that grid."""
+    left, top = max(0, int(np.floor(bounds[0]))), max(0, int(np.floor(bounds[1])))
+    right, bottom = min(grid.width, int(np.ceil(bounds[2]))), min(grid.height, int(np.ceil(bounds[3])))
+    part = Window(left, top, max(1, right - left), max(1, bottom - top))
+    cropped = grid.crop(part)
+    assert path is not None  # noqa: S101 - narrowed by the caller
+    return Window(window.col + part.col, window.row + part.row, part.width, part.height), cropped, read_aoi(path, cropped)
+
+
+def _raw_reader(opened: _Opened, bands: BandPlan, options: ReadOptions) -> RawReader:
+    sparse = None
+    source = opened.view.source
+    if opened.view.warp is None and source.directory is not None and bands.mask.kind in ("alpha", "nodata"):
+        sparse = source.directory.sparse()
+    return RawReader(opened.view, bands, opened.block, sparse, options.on_bad_block == "nodata", BadBlocks())
+
+
+def _sampled(
+    opened: _Opened, options: ReadOptions, window: Window, name: str, notices: Notices
+) -> tuple[RawReader, Sample]:
+    """Take the sample; if it shows that the alpha band is data, plan again without it."""
+    raw = _raw_reader(opened, opened.bands, options)
+    with opened.view.open() as ds:
+        sample = take_sample(raw, ds, window)
+        alpha = opened.bands.mask.alpha
+        if alpha and options.alpha == "auto" and opened.view.warp is None and _is_data(sample.alpha, ds, alpha):
+            values = len(np.unique(sample.alpha))
+            notices.warn(
+                "W-alpha-data",
+                f"{name}: band {alpha} is tagged alpha but holds {values} values, treated as data (--alpha yes or no)",
+            )
+            bands = plan_bands(ds, replace(options, alpha="no"), name, notices)
+            raw = _raw_reader(opened, bands, options)
+            sample = take_sample(raw, ds, window)
+    if sample.isolated > 0.01:
+        notices.warn(
+            "W-nodata-holes",
+            f"{name}: {sample.isolated:.0%} of the pixels are single holes of nodata inside valid ones; if they are real "
+            "values (black roofs), use --nodata none, --mask-rule all, or a mask band",
+        )
+    if sample.values.shape[1] == 0:
+        notices.warn("W-no-valid", f"{name}: no valid pixel in the sample; the picture may be all nodata")
+    return raw, sample
+
+
+def _is_data(values: NDArray[Any], ds: DatasetReader, alpha: int) -> bool:
+    if values.size == 0 or ds.dtypes[alpha - 1].startswith("float"):
+        return False
+    top = int(values.max())
+    full = top if top <= 1 else np.iinfo(ds.dtypes[alpha - 1]).max
+    between = values[(values != 0) & (values != full)]
+    return len(np.unique(between)) > _ALPHA_VALUES and between.size > _ALPHA_SHARE * values.size
+
+
+def _mean_colour(sample: Sample, decoder: Decoder) -> NDArray[np.uint8]:
+    """Mean 8-bit colour of the sample; middle grey if it is empty."""
+    count = sample.values.shape[1]
+    if count == 0:
+        return np.full(3, 128, np.uint8)
+    some = sample.values[:, :: max(1, count // _MEAN_PIXELS)].astype(np.float64)
+    scaled = np.clip(some * decoder.gain[:, None] + decoder.offset[:, None], 0, 255)
+    return np.floor(scaled.mean(1) + 0.5).astype(np.uint8)
+
+

@@ -1,0 +1,69 @@
+"""What a user may say about an input."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from rsov.types import Window
+
+
+@dataclass(frozen=True)
+class ReadOptions:
+    """Options of reading; the defaults take everything from the file.
+
+    Attributes:
+        bands: three band numbers (from 1) or names for red, green, blue; repeats are allowed.
+        sensor: name of a preset of ``assets/sensors.toml``.
+        alpha: whether a band tagged alpha is validity; ``auto`` looks at its values.
+        nodata: values for all bands or one per used band, NaN allowed; empty tuple = none; None = the file's.
+        mask_rule: a pixel is invalid if any, or if all, used bands have their nodata value.
+        nodata_tolerance: values this near to nodata count as nodata (JPEG).
+        scale: ``auto``, ``none``, ``MIN,MAX`` or ``pLOW,pHIGH``; None = auto.
+        stats: radiometry to reuse: JSON, report or an output of rsov.
+        gsd: metres per pixel of the input; stands above the file's.
+        work_gsd: metres per pixel that the model sees.
+        crs: CRS assigned to the input (no warp). dst_crs: CRS to warp to.
+        gcp: what to do with a picture that has control points or RPCs instead of a grid.
+        bounds: left, bottom, right, top in ``bounds_crs`` (default: the input's CRS).
+        aoi: vector file; pixels outside become nodata.
+        window: pixels of the input.
+        res, like: pixel size (CRS units) or raster whose grid the output lies on.
+        subdataset: page of a TIFF, from 1.
+        on_bad_block: stop at a block that cannot be decoded, or count it as nodata.
+        max_pixels: larger inputs are refused.
+        input_sha256: checksum that the file must have.
+        memory: bytes that reading may assume for one decoded block, times four.
+        cache: bytes of decoded pixels kept between tiles.
+    """
+
+    bands: tuple[int | str, ...] | None = None
+    sensor: str | None = None
+    alpha: Literal["auto", "yes", "no"] = "auto"
+    nodata: tuple[float, ...] | None = None
+    mask_rule: Literal["any", "all"] = "any"
+    nodata_tolerance: float = 0.0
+    scale: str | None = None
+    stats: Path | None = None
+    gsd: float | None = None
+    work_gsd: float | None = None
+    crs: str | None = None
+    dst_crs: str | None = None
+    gcp: Literal["refuse", "warp", "keep", "ignore"] = "refuse"
+    bounds: tuple[float, float, float, float] | None = None
+    bounds_crs: str | None = None
+    aoi: Path | None = None
+    window: Window | None = None
+    res: float | None = None
+    like: Path | None = None
+    subdataset: int | None = None
+    on_bad_block: Literal["fail", "nodata"] = "fail"
+    apply_exif_orientation: bool = False
+    allow_vrt: bool = False
+    allow_remote: bool = False
+    isolate: bool = False
+    max_pixels: int = 200_000_000_000
+    input_sha256: str | None = None
+    memory: int = 2 << 30
+    cache: int = 160 << 20

@@ -1,0 +1,100 @@
+"""A few windows of the full-resolution picture: what the radiometry is estimated from.
+
+Never from overviews, which may show another picture (R17). The windows are the same for the same file.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rsov.raster.scene_decode import RawReader
+from rsov.types import Window
+
+if TYPE_CHECKING:
+    from rasterio.io import DatasetReader
+
+_SIDE = 256
+_LATTICES = (6, 16)
+"""Windows per axis; the second try is for pictures that are mostly nodata."""
+_ENOUGH = 20_000
+"""Valid pixels that make percentiles steady."""
+
+
+@dataclass(frozen=True)
+class Sample:
+    """``values`` (3, N): valid raw samples of red, green, blue. ``alpha`` (M,): samples of the alpha band.
+    ``isolated``: share of invalid pixels with at least five valid neighbours of eight, by nodata."""
+
+    values: NDArray[Any]
+    alpha: NDArray[Any]
+    isolated: float
+
+
+def take_sample(raw: RawReader, ds: DatasetReader, area: Window) -> Sample:
+    """Read windows spread over ``area`` (of the view)."""
+    values: list[NDArray[Any]] = []
+    alpha: list[NDArray[Any]] = []
+    holes = pixels = 0
+    seen: set[tuple[int, int]] = set()
+    for lattice in _LATTICES:
+        for window in sample_windows(area, lattice, raw.block):
+            if (window.col, window.row) in seen or raw.absent(window):
+                continue
+            seen.add((window.col, window.row))
+            data, valid = raw.read(ds, window)
+            if raw.bands.mask.kind == "alpha":
+                alpha.append(ds.read(raw.bands.mask.alpha, window=((window.row, window.bottom), (window.col, window.right))).ravel())
+            if raw.bands.mask.kind == "nodata" and valid is not None:
+                holes += _holes(valid)
+            pixels += window.width * window.height
+            values.append(_colours(raw, data, valid))
+        if sum(v.shape[1] for v in values) >= _ENOUGH:
+            break
+    dtype = np.uint8 if raw.bands.palette is not None else np.dtype(raw.bands.dtype)
+    return Sample(
+        np.concatenate(values, 1) if values else np.empty((3, 0), dtype),
+        np.concatenate(alpha) if alpha else np.empty(0, np.uint8),
+        holes / pixels if pixels else 0.0,
+    )
+
+
+def _colours(raw: RawReader, data: NDArray[Any], valid: NDArray[np.bool_] | None) -> NDArray[Any]:
+    if raw.bands.palette is not None:
+        data = raw.bands.palette[data[0], :3].transpose(2, 0, 1)
+    return data.reshape(data.shape[0], -1) if valid is None else data[:, valid]
+
+
+def _holes(valid: NDArray[np.bool_]) -> int:
+    """Invalid pixels among whose eight neighbours at least five are valid."""
+    if min(valid.shape) < 3:
+        return 0
+    near = np.zeros((valid.shape[0] - 2, valid.shape[1] - 2), np.uint8)
+    for dy in range(3):
+        for dx in range(3):
+            if (dy, dx) != (1, 1):
+                near += valid[dy : dy + near.shape[0], dx : dx + near.shape[1]]
+    return int(((near >= 5) & ~valid[1:-1, 1:-1]).sum())
+
+
+def sample_windows(area: Window, lattice: int, block: tuple[int, int]) -> list[Window]:
+    """Up to ``lattice`` x ``lattice`` windows of at most 256 x 256 pixels, moved to lie in one block each where possible."""
+    rows = _starts(area.row, area.height, lattice, block[0])
+    columns = _starts(area.col, area.width, lattice, block[1])
+    return [Window(c, r, _SIDE, _SIDE).intersect(area) for r in rows for c in columns]
+
+
+def _starts(first: int, size: int, lattice: int, block: int) -> list[int]:
+    if size <= lattice * _SIDE:
+        return list(range(first, first + size, _SIDE))
+    starts = []
+    for n in range(lattice):
+        start = first + round(n * (size - _SIDE) / (lattice - 1))
+        if block >= _SIDE:
+            inside = start % block
+            start -= max(0, inside + _SIDE - block)
+        starts.append(max(first, min(start, first + size - _SIDE)))
+    return starts

@@ -1,0 +1,209 @@
+"""How a thread gets its own handle on the picture: the file as it is, or a warped view of it."""
+
+from __future__ import annotations
+
+import os
+import sys
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+
+from affine import Affine
+
+from rsov.errors import InputError, ResourceError, RsovError
+from rsov.raster.env import forbidden_drivers
+from rsov.raster.preflight import Fingerprint, Source
+from rsov.types import Grid
+
+if TYPE_CHECKING:
+    from rasterio.crs import CRS
+    from rasterio.io import DatasetReader
+
+_EXIF_AFFINES = {
+    2: lambda w, h: Affine(-1, 0, w, 0, 1, 0),
+    3: lambda w, h: Affine(-1, 0, w, 0, -1, h),
+    4: lambda w, h: Affine(1, 0, 0, 0, -1, h),
+    5: lambda w, h: Affine(0, 1, 0, 1, 0, 0),
+    6: lambda w, h: Affine(0, -1, h, 1, 0, 0),
+    7: lambda w, h: Affine(0, -1, h, -1, 0, w),
+    8: lambda w, h: Affine(0, 1, 0, -1, 0, w),
+}
+"""Stored pixel corners to upright ones, by EXIF orientation (EXIF 2.3, 4.6.4)."""
+
+
+@dataclass(frozen=True)
+class Warp:
+    """A view on another grid: bilinear at native resolution, or exact turns of an upright picture."""
+
+    grid: Grid
+    source_crs: CRS
+    source_transform: Affine | None
+    """None: the control points of the file."""
+    nodata: float | None = None
+    unified: str = "YES"
+    exact: bool = False
+    add_alpha: bool = True
+
+
+@dataclass(frozen=True)
+class View:
+    """A picture that any thread can open for itself."""
+
+    source: Source
+    warp: Warp | None = None
+
+    def warped(self, warp: Warp) -> View:
+        """The same file seen on another grid."""
+        return replace(self, warp=warp)
+
+    @contextmanager
+    def open(self) -> Iterator[DatasetReader]:
+        """A handle for one thread; raises :class:`InputError` if the file is not the one that was checked."""
+        import rasterio
+
+        with rasterio.Env(), _opened(self.source) as ds:
+            if self.warp is None:
+                yield ds
+                return
+            with _warped(ds, self.warp) as view:
+                yield view
+
+
+@contextmanager
+def _opened(source: Source) -> Iterator[DatasetReader]:
+    import rasterio
+    from rasterio.errors import NotGeoreferencedWarning, RasterioError
+
+    settings = {} if _sidecars_are_safe() else {"GDAL_DISABLE_READDIR_ON_OPEN": "EMPTY_DIR"}
+    warnings.filterwarnings("ignore", category=NotGeoreferencedWarning)  # said once, as W-no-gsd
+    with rasterio.Env(**settings), undecodable(source.target) as target:
+        try:
+            ds = rasterio.open(target, driver=source.driver)
+        except (RasterioError, OSError, ValueError) as error:
+            raise open_error(source, error) from error
+        with ds:
+            if Fingerprint.of(source.path.stat()) != source.fingerprint:
+                raise changed_error(source, "it was replaced or changed after it was checked")
+            yield ds
+
+
+@contextmanager
+def undecodable(target: str) -> Iterator[str]:
+    """A name for GDAL (UTF-8) of a file whose own name is not UTF-8: its open descriptor."""
+    try:
+        target.encode("utf-8")
+    except UnicodeEncodeError:
+        if not sys.platform.startswith("linux"):
+            raise InputError(
+                "E-input-name", f"{target} has a name that is not UTF-8", fix="rename the file"
+            ) from None
+        descriptor = os.open(target, os.O_RDONLY)
+        try:
+            yield f"/proc/self/fd/{descriptor}"
+        finally:
+            os.close(descriptor)
+    else:
+        yield target
+
+
+@lru_cache(maxsize=1)
+def _sidecars_are_safe() -> bool:
+    """GDAL opens files beside a picture with any driver it has; with drivers that rsov forbids it must not."""
+    return not forbidden_drivers()
+
+
+def _warped(ds: DatasetReader, warp: Warp) -> Any:
+    from rasterio.enums import Resampling
+    from rasterio.vrt import WarpedVRT
+
+    options: dict[str, Any] = {
+        "crs": warp.grid.crs or warp.source_crs,
+        "transform": warp.grid.transform,
+        "width": warp.grid.width,
+        "height": warp.grid.height,
+        "src_crs": warp.source_crs,
+        "resampling": Resampling.nearest if warp.exact else Resampling.bilinear,
+    }
+    if warp.source_transform is not None:
+        options["src_transform"] = warp.source_transform
+    if warp.add_alpha:
+        options["add_alpha"] = True
+    if warp.nodata is not None:
+        options |= {"src_nodata": warp.nodata, "UNIFIED_SRC_NODATA": warp.unified}
+    return WarpedVRT(ds, **options)
+
+
+def upright(orientation: int, width: int, height: int, crs: CRS) -> Warp:
+    """The view that turns a picture upright; ``crs`` is any CRS, only to tell GDAL that both sides agree."""
+    turned = (height, width) if orientation >= 5 else (width, height)
+    grid = Grid(*turned, Affine.identity(), crs)
+    affine = _EXIF_AFFINES[orientation](width, height)
+    return Warp(grid, crs, affine, exact=True, add_alpha=False)
+
+
+def deepest(error: BaseException) -> str:
+    """GDAL's own words: the message at the bottom of a chain of exceptions."""
+    while True:
+        inner = error.__cause__ or error.__context__
+        if inner is None or isinstance(inner, RsovError):
+            return str(error) or type(error).__name__
+        error = inner
+
+
+def open_error(source: Source, error: BaseException) -> RsovError:
+    """Why GDAL did not open a file that passed the checks."""
+    if is_memory(error):
+        return memory_error(source, error)
+    if source.directory is not None and source.directory.compression not in (1, 5, 7, 8, 32773, 32946):
+        return codec_error(source, error)
+    return InputError(
+        "E-input-open",
+        f"{source.path} cannot be opened as {source.driver}",
+        where=deepest(error),
+        why="the file is damaged, or of a sort that this GDAL does not know",
+        fix="copy it again, or convert it with another program",
+    )
+
+
+def codec_error(source: Source, error: BaseException) -> InputError:
+    """A compression that this GDAL may lack."""
+    return InputError(
+        "E-input-codec",
+        f"{source.path} is compressed with {source.codec}, which this GDAL cannot decode here",
+        where=deepest(error),
+        fix=f"convert it: gdal_translate -co COMPRESS=DEFLATE -co TILED=YES {source.path.name} picture.tif",
+    )
+
+
+def changed_error(source: Source, what: str) -> InputError:
+    """The input is not what it was at the start."""
+    return InputError(
+        "E-input-changed",
+        f"{source.path} changed while it was read",
+        why=what,
+        fix="wait until it is complete, then run the same command again",
+    )
+
+
+def is_memory(error: BaseException) -> bool:
+    """Whether a chain of exceptions ends in a lack of memory."""
+    link: BaseException | None = error
+    while link is not None:
+        text = str(link).lower()
+        if isinstance(link, MemoryError) or "out of memory" in text or "cannot allocate" in text or "malloc" in text:
+            return True
+        link = link.__cause__ or link.__context__
+    return False
+
+
+def memory_error(source: Source, error: BaseException) -> ResourceError:
+    """Memory ran out while reading."""
+    return ResourceError(
+        "E-memory-reading",
+        f"memory ran out while {source.path} was read",
+        where=deepest(error),
+        fix="smaller tiles (--tile), fewer threads (--jobs), or more memory",
+    )
