@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import closing
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -39,6 +40,8 @@ SHAPEFILE_TEXT = 254
 """Bytes of a text in a .dbf."""
 GEOJSON_WARNING = 200_000_000
 """Bytes above which readers begin to refuse GeoJSON (M15)."""
+POINTS_AT_ONCE = 1 << 16
+"""Points that stand in memory as Python floats."""
 RESERVED_LAYER_PREFIXES = ("gpkg", "sqlite", "rtree_")
 """Beginnings of table names that GeoPackage and SQLite keep for themselves."""
 
@@ -129,7 +132,7 @@ def write_polygons(
             xy = np.empty(batch.xy.shape, np.float64)
             to_ground(batch.xy, batch.rings, transform, xy)
             stats.add(batch, xy)
-            _check_size(stats, fmt, max_features, sum(len(name.encode()) for name in names.values()))
+            _check_size(stats, fmt, max_features)
             yield from _features(batch, xy, names, *metric.measure(batch))
 
     with fiona.Env(**_environment(start_time)):
@@ -191,9 +194,10 @@ def _features(
 ) -> Iterator[Feature]:
     from fiona.model import Feature, Geometry, Properties
 
-    # Tuples of floats, made at once: lists of lists cost three times as much, most of it garbage collection.
-    points = list(zip(xy[:, 0].tolist(), xy[:, 1].tolist(), strict=True))
-    rings, parts = batch.rings.tolist(), batch.parts.tolist()
+    # The writer takes each ring's points once and in order: an iterator keeps millions of them from
+    # standing in memory as Python floats, and is faster than lists.
+    points = _points(xy)
+    sizes, parts = np.diff(batch.rings).tolist(), batch.parts.tolist()
     values = zip(
         batch.class_id.tolist(), area.tolist(), perim.tolist(), batch.confidence.tolist(), strict=True
     )
@@ -201,7 +205,7 @@ def _features(
         yield Feature(
             geometry=Geometry(
                 type="Polygon",
-                coordinates=[points[rings[r] : rings[r + 1]] for r in range(parts[k], parts[k + 1])],
+                coordinates=[islice(points, size) for size in sizes[parts[k] : parts[k + 1]]],
             ),
             properties=Properties(
                 **{
@@ -213,6 +217,12 @@ def _features(
                 }
             ),
         )
+
+
+def _points(xy: NDArray[np.float64]) -> Iterator[tuple[float, float]]:
+    for start in range(0, len(xy), POINTS_AT_ONCE):
+        chunk = xy[start : start + POINTS_AT_ONCE]
+        yield from zip(chunk[:, 0].tolist(), chunk[:, 1].tolist(), strict=True)
 
 
 def _creation(grid: Grid, fmt: str, layer: str) -> dict[str, Any]:
@@ -246,8 +256,7 @@ def _stamp(time: datetime) -> str:
     return time.astimezone(timezone.utc).strftime("%Y-%m-%dT%H:%M:%S.000Z")
 
 
-def _check_size(stats: VectorStats, fmt: str, max_features: int, name_bytes: int) -> None:
-    del name_bytes
+def _check_size(stats: VectorStats, fmt: str, max_features: int) -> None:
     if stats.count > max_features:
         raise ResourceError(
             "E-too-many-polygons",

@@ -1,0 +1,110 @@
+"""Whether a file of polygons is whole: looked at again before it is published.
+
+GDAL's word alone is not enough: a FlatGeobuf torn by a full disk states its number of features and
+yields none, a Shapefile ends early without an error. So features are counted by reading them, and a
+GeoPackage is checked by SQLite itself.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from contextlib import closing
+from typing import TYPE_CHECKING
+
+from rsov.errors import OutputError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+Bounds = tuple[float, float, float, float]
+
+SQLITE_VERSIONS = slice(18, 20)
+"""Bytes of the header that are 1 without a write-ahead log (SQLite file format, 1.3.3)."""
+BOUNDS_TOLERANCE = 1e-6
+"""Share of the box by which coordinates may lie outside: rounding."""
+
+
+def verify_vector(path: Path, fmt: str, count: int, bounds: Bounds | None = None, layer: str | None = None) -> None:
+    """See that ``path`` holds ``count`` polygons within ``bounds`` (CRS of the file; not for GeoJSON).
+
+    Raises:
+        OutputError: it does not, or cannot be read.
+    """
+    try:
+        if fmt == "geojson":
+            found = _count_geojson(path)
+        else:
+            if fmt == "gpkg":
+                _check_database(path)
+            found = _count_features(path, bounds, layer)
+    except (OSError, ValueError, sqlite3.Error, RuntimeError) as error:
+        deepest: BaseException = error
+        while deepest.__cause__ is not None:
+            deepest = deepest.__cause__
+        raise _damaged(path, f"{type(deepest).__name__}: {deepest}") from error
+    if found != count:
+        raise _damaged(path, f"{found} of {count} polygons can be read")
+
+
+def _damaged(path: Path, why: str) -> OutputError:
+    return OutputError(
+        "E-output-damaged",
+        f"{path.name} was written and cannot be read back",
+        where=str(path),
+        why=why,
+        fix="see that the disk has room, then run the same command again",
+    )
+
+
+def _check_database(path: Path) -> None:
+    for suffix in ("-wal", "-journal"):
+        if path.with_name(path.name + suffix).exists():
+            raise ValueError(f"{path.name}{suffix} was left beside the file")
+    with path.open("rb") as file:
+        if file.read(100)[SQLITE_VERSIONS] != b"\x01\x01":
+            raise ValueError("the GeoPackage is in write-ahead mode")
+    with closing(sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)) as database:
+        answer = database.execute("PRAGMA quick_check").fetchone()[0]
+    if answer != "ok":
+        raise ValueError(f"SQLite: {answer}")
+
+
+def _count_features(path: Path, bounds: Bounds | None, layer: str | None) -> int:
+    import fiona
+
+    with fiona.open(path, layer=layer) as source:
+        stated = len(source)
+        if stated and bounds is not None:
+            _check_bounds(source.bounds, bounds)
+        found = sum(1 for feature in source if feature.geometry is not None)
+    if stated != found:
+        raise ValueError(f"the file states {stated} polygons and yields {found}")
+    return found
+
+
+def _check_bounds(found: Bounds, bounds: Bounds) -> None:
+    slack = BOUNDS_TOLERANCE * max(bounds[2] - bounds[0], bounds[3] - bounds[1])
+    inside = (
+        found[0] >= bounds[0] - slack
+        and found[1] >= bounds[1] - slack
+        and found[2] <= bounds[2] + slack
+        and found[3] <= bounds[3] + slack
+    )
+    if not inside:
+        raise ValueError(f"polygons reach {found}, the map {bounds}")
+
+
+def _count_geojson(path: Path) -> int:
+    """Line by line, as GDAL writes one feature a line: memory does not grow with the file."""
+    count, last = 0, ""
+    with path.open(encoding="utf-8") as file:
+        for line in file:
+            text = line.strip()
+            if text.startswith('{ "type": "Feature",'):
+                json.loads(text.removesuffix(","))
+                count += 1
+            last = text or last
+    if last != "}":
+        raise ValueError("the file ends in the middle")
+    return count
