@@ -30,8 +30,8 @@ _TEST = re.compile(r"^ *(?:async )?def (test_([RZMCXPS]\d\d)_\w+)\(", re.MULTILI
 _HEAD = """# Robustness
 
 What a raster tool that people trust must survive, and where it is tested. Every row has a test of its name,
-or the issue that brings it. `make robustness` writes this page from docs/robustness.toml and the names of the tests;
-tests/test_robustness_index.py fails when a row has neither. Exit codes: `rsov help exit-codes`.
+or the issue that brings it. `make robustness` writes this page from docs/robustness.toml and the names of the
+tests; tests/test_robustness_index.py fails when a row has neither.
 """
 
 

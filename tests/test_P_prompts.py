@@ -124,6 +124,7 @@ def test_P05_quotes_protect_a_comma(tmp_path: Path) -> None:
         ('fo"o', 2),
         ('road,"forest', 5),
         ('"a" b', 4),
+        ('"a" # b', 4),
         ("forest,road\x07", 11),
     ],
 )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -13,8 +15,6 @@ from rsov.text.concepts import background_concepts, concepts
 from rsov.text.legend import parse_prompts
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     import numpy as np
 
     from rsov.types import Background
@@ -138,3 +138,13 @@ def test_what_is_no_file_is_refused_and_names_the_option(option: str) -> None:
     with pytest.raises(UsageError) as caught:
         background("forest", option)
     assert "--background" in caught.value.where
+
+
+def test_the_examples_in_the_docs_are_true() -> None:
+    page = (Path(__file__).resolve().parent.parent / "docs" / "prompts.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| ([\w, ]+) \| ([\w, ]+) \|$", page, flags=re.MULTILINE)[1:]
+    assert len(rows) > 5
+    for prompts, names in rows:
+        dropped = [name for name, _ in background(prompts).dropped]
+        assert ", ".join(dropped) == names.replace("none", ""), prompts
+    assert background("shadow").dropped == ()

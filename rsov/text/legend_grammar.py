@@ -127,8 +127,8 @@ def parse_line(line: str, source: str, *, commas_part_classes: bool, comments: b
 
 def quoted(text: str) -> str:
     """A text as the grammar reads it back: in double quotes where it holds a character with a meaning."""
-    plain = not any(char in text for char in _MARKS + '"#@')
-    return text if plain else '"' + text.replace('"', '""') + '"'
+    bare = not any(char in text for char in _MARKS + '"#@')
+    return text if bare else '"' + text.replace('"', '""') + '"'
 
 
 def _tokens(place: Place, comments: bool) -> Iterator[_Token]:
@@ -141,7 +141,7 @@ def _tokens(place: Place, comments: bool) -> Iterator[_Token]:
             yield _Token(line[i], "", i)
             i += 1
         elif line[i] == '"':
-            text, end = _quoted(place, i)
+            text, end = _quoted(place, i, comments)
             yield _Token("", text, i + 1)
             i = end
         elif comments and line[i] == "#" and (i == 0 or BLANKS.match(line[i - 1])):
@@ -169,7 +169,7 @@ def _bare_end(place: Place, start: int, comments: bool) -> int:
     return len(line)
 
 
-def _quoted(place: Place, start: int) -> tuple[str, int]:
+def _quoted(place: Place, start: int, comments: bool) -> tuple[str, int]:
     """Text between quotes and the index after the closing one."""
     line, i, parts = place.line, start + 1, []
     while i < len(line):
@@ -182,7 +182,8 @@ def _quoted(place: Place, start: int) -> tuple[str, int]:
         else:
             blank = BLANKS.match(line, i + 1)
             after = blank.end() if blank else i + 1
-            if after < len(line) and line[after] not in _MARKS and not (blank and line[after] == "#"):
+            comment = comments and blank and line[after : after + 1] == "#"
+            if after < len(line) and line[after] not in _MARKS and not comment:
                 fault(
                     "E-prompt-grammar",
                     "text follows a closing quote",
@@ -196,13 +197,8 @@ def _quoted(place: Place, start: int) -> tuple[str, int]:
 def _parse_class(tokens: list[_Token], place: Place) -> Draft:
     signs = [i for i, token in enumerate(tokens) if token.mark == "="]
     if len(signs) > 1:
-        column = tokens[signs[1]].column
-        fault(
-            "E-prompt-grammar",
-            "a class has more than one =",
-            place.at(column),
-            _FORM,
-        )
+        second = place.at(tokens[signs[1]].column)
+        fault("E-prompt-grammar", "a class has more than one =", second, _FORM)
     if not signs:
         texts, places = _texts(tokens, place)
         return Draft(texts[0], texts, places[0], places)
