@@ -103,6 +103,8 @@ class RollingScores:
 
     def _roll(self, rows: int) -> None:
         """Move the sums up and clear the rows that come free."""
+        if not self._tiles:
+            return  # all zero: wide empty stretches cost nothing
         keep = max(0, self._height - rows)
         for sums in (*self._total, self._weights):
             sums[:keep] = sums[rows:].copy() if keep else 0

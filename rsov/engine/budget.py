@@ -17,7 +17,7 @@ DEFAULT_SHARE = 0.6
 """Part of the memory that a run takes by default: the rest is for the page cache and the neighbours."""
 
 _UNITS = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
-_SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*(?:(%)|([KMGT]?)(?:I?B)?)", re.IGNORECASE)
+_SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*(?:(%)|([KMGT]?)(?:I?B)?)", re.IGNORECASE | re.ASCII)
 
 
 def parse_size(text: str, total: int) -> int:

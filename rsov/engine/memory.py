@@ -9,11 +9,10 @@ if TYPE_CHECKING:
     from rsov.engine.lattice import Lattice
     from rsov.models.protocol import ModelCard
 
-BASE = 480 * 2**20
+BASE = 420 * 2**20
 """Python, torch, numba, GDAL, text encoder: resident before the first tile."""
-GDAL_CACHE_SHARE = 8
-"""GDAL's block cache gets this part of the budget at most (robustness M05)."""
-GDAL_CACHE_MAX = 256 * 2**20
+READING = (96 + 160 + 32) * 2**20
+"""GDAL's block cache, decoded pixels, validity: the limits of rsov.raster (robustness M05)."""
 BAND_BYTES = 32 * 2**20
 """Rows of a part are decided in bands of about this size."""
 IN_FLIGHT = 2
@@ -22,11 +21,6 @@ PIXEL_BYTES = 4
 """A work pixel that was read: three bands and its validity."""
 BLOCK_ROWS = 512
 """Rows that the rasters being written may hold back until their block row is full."""
-
-
-def gdal_cache(budget: int) -> int:
-    """Bytes for GDAL_CACHEMAX."""
-    return min(GDAL_CACHE_MAX, budget // GDAL_CACHE_SHARE)
 
 
 def queue_depth(readers: int) -> int:
@@ -65,7 +59,7 @@ class Costs:
         sums = (rows.tile // card.stride + 2) * (channels + 1) * 4
         finished = IN_FLIGHT * (rows.step // card.stride + 2) * channels * 4
         return cls(
-            base=BASE + card.weights_bytes * 3 + forward + scores + queued + BAND_BYTES,
+            base=BASE + READING + card.weights_bytes * 3 + forward + scores + queued + BAND_BYTES,
             per_cell_column=sums + finished,
             per_output_column=2 * min(BLOCK_ROWS, 2 * rows.size) * held,
         )

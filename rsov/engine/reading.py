@@ -43,7 +43,7 @@ class SceneReader(Protocol):
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None, /
     ) -> None: ...
     def read(self, window: Window) -> Pixels:
-        """Pixels of a window inside the work grid."""
+        """Pixels of a window of the work grid; beyond the picture it is mirrored and invalid."""
         ...
 
     def valid(self, window: Window) -> NDArray[np.bool_]:
@@ -71,7 +71,6 @@ class ReaderPool:
 
     def __init__(self, scene: Scene, threads: int) -> None:
         self._scene = scene
-        self._extent = Window(0, 0, scene.work.width, scene.work.height)
         self._depth = queue_depth(threads)
         self._local = threading.local()
         self._lock = threading.Lock()
@@ -99,7 +98,7 @@ class ReaderPool:
                 except StopIteration:
                     break
                 future = None
-                if isinstance(step, TileSpec) and not self._scene.empty(step.window.intersect(self._extent)):
+                if isinstance(step, TileSpec) and not self._scene.empty(step.window):
                     future = self._executor.submit(self._read, step.window)
                     reading += 1
                 queue.append((step, future))
@@ -111,18 +110,8 @@ class ReaderPool:
             yield step, pixels
 
     def _read(self, window: Window) -> NDArray[np.uint8] | None:
-        inside = window.intersect(self._extent)
-        pixels = self._reader().read(inside)
-        if not pixels.any_valid:
-            return None
-        data = pixels.data
-        if inside != window:
-            data = np.pad(
-                data,
-                ((0, 0), (0, window.height - inside.height), (0, window.width - inside.width)),
-                "reflect",
-            )
-        return np.ascontiguousarray(data)
+        pixels = self._reader().read(window)
+        return np.ascontiguousarray(pixels.data) if pixels.any_valid else None
 
     def _reader(self) -> SceneReader:
         reader: SceneReader | None = getattr(self._local, "reader", None)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Self
 
@@ -64,6 +65,59 @@ class ArrayScene:
         return None
 
 
+@dataclass
+class EndlessScene:
+    """Noise of any size that takes no memory; ``filled`` says which windows of the work grid have data."""
+
+    width: int
+    height: int
+    filled: Callable[[Window], bool] = lambda _: True
+
+    def __post_init__(self) -> None:
+        self.noise = np.random.default_rng(0).integers(0, 256, (3, 700, 700)).astype(np.uint8)
+        self.work = ArrayWork(self.width, self.height)
+        self.grid = Grid(self.width, self.height, Affine(0.5, 0, 0, 0, -0.5, 0), None)
+        self.output_grid = self.grid
+
+    def open_reader(self) -> EndlessReader:
+        return EndlessReader(self)
+
+    def empty(self, window: Window) -> bool | None:
+        return not self.filled(window)
+
+
+class EndlessReader:
+    def __init__(self, scene: EndlessScene) -> None:
+        self._noise = scene.noise
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: Any) -> None:
+        pass
+
+    def read(self, window: Window) -> ArrayPixels:
+        row, col = window.row % 128, window.col % 128
+        data = self._noise[:, row : row + window.height, col : col + window.width]
+        return ArrayPixels(data, np.ones(data.shape[1:], bool))
+
+    def valid(self, window: Window) -> NDArray[np.bool_]:
+        return np.ones((window.height, window.width), bool)
+
+
+class NoSink:
+    """Takes parts and forgets them, but for the size of the largest."""
+
+    def __init__(self) -> None:
+        self.largest = 0
+        self.pixels = 0
+
+    def write(self, part: Part) -> None:
+        arrays = (part.labels, part.confidence, part.probs)
+        self.largest = max(self.largest, sum(a.nbytes for a in arrays if a is not None))
+        self.pixels += part.labels.size
+
+
 class ArrayReader:
     """Notes the thread that reads, as a dataset handle would need it."""
 
@@ -80,10 +134,12 @@ class ArrayReader:
 
     def read(self, window: Window) -> ArrayPixels:
         self.threads.add(threading.get_ident())
-        rows, cols = slice(window.row, window.bottom), slice(window.col, window.right)
-        data = self._scene.data[:, rows, cols]
-        mask = self._scene.mask
-        return ArrayPixels(data, np.ones(data.shape[1:], bool) if mask is None else mask[rows, cols])
+        inside = window.intersect(Window(0, 0, self._scene.work.width, self._scene.work.height))
+        rows, cols = slice(inside.row, inside.bottom), slice(inside.col, inside.right)
+        beyond = (0, window.bottom - inside.bottom), (0, window.right - inside.right)
+        data = np.pad(self._scene.data[:, rows, cols], ((0, 0), *beyond), "symmetric")
+        mask = np.ones(self._scene.data.shape[1:], bool) if self._scene.mask is None else self._scene.mask
+        return ArrayPixels(data, np.pad(mask[rows, cols], beyond))
 
     def valid(self, window: Window) -> NDArray[np.bool_]:
         self.threads.add(threading.get_ident())
