@@ -30,13 +30,23 @@ def error_document(error: RsovError) -> dict[str, Any]:
     return {"id": error.id, "message": error.what, "where": error.where, "why": error.why, "hint": error.fix}
 
 
+def print_error(error: BaseException, verbosity: int) -> None:
+    """The block on stderr; from `-v -v` on with its traceback."""
+    from rsov import term
+
+    if isinstance(error, RsovError):
+        term.say(term.format_error(error))
+    if verbosity > 1:
+        sys.stderr.write(term.mask("".join(traceback.format_exception(error))))
+
+
 def show_error(error: RsovError, arguments: Sequence[str]) -> int:
-    """The block on stderr; with `--json` a document on stdout, unless the command wrote its own."""
+    """The block on stderr and, with `--json`, a document on stdout; returns the exit code."""
     from rsov import term
 
     code = exit_code(error)
-    term.say(term.format_error(error))
-    if wants_json(arguments) and not getattr(error, "shown_as_json", False):
+    print_error(error, verbosity(arguments))
+    if wants_json(arguments):
         command = next((word for word in arguments if not word.startswith("-")), "rsov")
         document = {
             "schema": f"rsov/{command if command.isidentifier() else 'rsov'}/1",
@@ -45,8 +55,6 @@ def show_error(error: RsovError, arguments: Sequence[str]) -> int:
             "errors": [error_document(error)],
         }
         term.emit(json.dumps(document, ensure_ascii=False, allow_nan=False))
-    if verbosity(arguments) > 1:
-        term.say(term.mask("".join(traceback.format_exception(error)).rstrip()))
     return code
 
 
@@ -67,12 +75,9 @@ def show_bug(error: BaseException, arguments: Sequence[str]) -> int:
             file.write(text)
     except OSError:
         fix = "run it again with -v -v and please report what it shows"
-    if verbosity(arguments) > 1:
-        sys.stderr.write(text)
+    print_error(error, verbosity(arguments))
     bug = RsovError("E-bug", f"rsov has a fault: {type(error).__name__}: {error}", fix=fix)
-    return show_error(bug, [word for word in arguments if word not in {"-v", "-vv", "--verbose"}]) or int(
-        ExitCode.BUG
-    )
+    return show_error(bug, [word for word in arguments if not word.startswith("-v") and word != "--verbose"])
 
 
 def verbosity(arguments: Sequence[str]) -> int:

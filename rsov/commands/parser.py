@@ -39,7 +39,7 @@ class SectionedCommand(TyperCommand):
 
 
 def command_from_table(
-    run: Callable[..., None],
+    run: Callable[..., int],
     options: Sequence[Option],
     *,
     name: str,
@@ -61,10 +61,10 @@ def command_from_table(
         inspect.Parameter("no_config", keyword, default=False, annotation=_NO_CONFIG),
     ]
 
-    def call(**given: Any) -> None:
+    def call(**given: Any) -> int:
         positional = given.pop("inputs", None) or []
         config, no_config = given.pop("config"), given.pop("no_config")
-        run(positional, given, config, not no_config)
+        return run(positional, given, config, not no_config)
 
     call.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     call.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}

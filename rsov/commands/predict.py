@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
+import json
+import os
+import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from rsov.commands.messages import error_document, exit_code, print_error
 from rsov.commands.parser import command_from_table
 from rsov.commands.settings import settle
 from rsov.commands.table import PREDICT
+from rsov.errors import RsovError, UsageError
+
+if TYPE_CHECKING:
+    from rsov.commands.progress import Screen
+    from rsov.jobs.options import PredictOptions
+    from rsov.jobs.predict import PredictResult
+    from rsov.jobs.predict_map import MapResult
 
 HELP = """Make a land-cover map from an orthomosaic and words.
 
@@ -22,16 +33,128 @@ Options can be set as RSOV_PREDICT_<NAME> or RSOV_<NAME> too, or under [predict]
 in rsov.toml. Switches have a --no- form. Exit codes: 0 done, 2 usage, 3 input,
 4 model, 5 output, 6 some inputs failed, 7 memory, 129/130/143 stopped.
 """
+SCHEMA = "rsov/predict/1"
 
 
-def run(inputs: list[str], given: dict[str, Any], config: str | None, use_config: bool) -> None:
+def run(inputs: list[str], given: dict[str, Any], config: str | None, use_config: bool) -> int:
     """Translate, call, print."""
     settings = settle(
         "predict", PREDICT, given, config=Path(config) if config else None, use_config=use_config
     )
-    import sys
+    values = dict(settings.values)
+    prompts, out = values.pop("prompts", None), values.pop("output", None)
+    inputs = [*inputs, *_listed(values.pop("inputs_file", None), prompts)]
+    as_json = values.pop("json", False)
+    quiet, verbose = values.pop("quiet", False), values.pop("verbose", 0)
+    style, log = values.pop("progress", "auto"), values.pop("log_file", None)
+    if quiet and verbose:
+        raise UsageError("E-option-conflict", "--quiet cannot be combined with --verbose", fix="leave one of the two")
+    if prompts is None:
+        raise UsageError("E-prompt-empty", "no class names given", fix=f"rsov predict {inputs[0] if inputs else 'ortho.tif'} --prompts 'forest,road'")
+    from rsov.commands.progress import Screen
+    from rsov.jobs.options import PredictOptions
 
-    sys.stderr.write(repr((inputs, settings)))
+    with settings.blamed():
+        options = PredictOptions(**values)
+        _check_log(log, inputs)
+        with Screen(style, 0 if quiet else 1 + verbose, log) as screen:
+            return _predict(inputs, prompts, options, out, screen, as_json=as_json)
+
+
+def _predict(
+    inputs: list[str], prompts: str, options: PredictOptions, out: str | None, screen: Screen, *, as_json: bool
+) -> int:
+    from rsov import term
+    from rsov.commands.signals import stopping
+    from rsov.jobs.stop import Stop
+
+    stop = Stop()
+    failure: RsovError | None = None
+    result: PredictResult | None = None
+    with stopping(stop, screen.say):
+        from rsov.jobs.predict import BatchError, run_predict
+
+        try:
+            result = run_predict(
+                [Path(each) for each in inputs], prompts, options, out=out, stop=stop, watcher=screen
+            )
+        except BatchError as error:
+            result, failure = error.result, error
+        except RsovError as error:
+            failure = error
+    screen.clear()
+    for each in result.maps if result is not None else ():
+        screen.summary(each)
+    if failure is not None:
+        print_error(failure, screen.level - 1)
+    code = exit_code(failure) if failure is not None else 0
+    if as_json:
+        term.emit(json.dumps(document(result, failure, code), ensure_ascii=False, allow_nan=False))
+    elif result is not None:
+        for line in (str(path) for path in result.paths) if not options.dry_run else map(str, result.maps):
+            term.emit(line)
+    return code
+
+
+def document(result: PredictResult | None, failure: RsovError | None, code: int) -> dict[str, Any]:
+    """The JSON document of a call: the reports of its maps, and what failed."""
+    maps = [_with_report(each) for each in result.maps] if result is not None else []
+    errors = [{"input": None, **error_document(failure)}] if failure is not None else []
+    for each in result.failures if result is not None else ():
+        errors.append({"input": str(each.input), **error_document(each.error), "exit_code": exit_code(each.error)})
+    status = "ok" if code == 0 else "partial" if maps else "error"
+    return {
+        "schema": SCHEMA,
+        "status": status,
+        "exit_code": code,
+        "inputs": [entry for report in maps for entry in report["inputs"]],
+        "outputs": [entry for report in maps for entry in report["outputs"]],
+        "warnings": [entry for report in maps for entry in report["warnings"]],
+        "errors": errors,
+        "maps": maps,
+    }
+
+
+def _with_report(result: MapResult) -> dict[str, Any]:
+    """A map's report, itself among the outputs; a file cannot hold its own checksum."""
+    report = dict(result.report)
+    if not result.planned:
+        path = result.outputs["report"]
+        entry = {"path": str(path), "path_abs": str(path.absolute()), "kind": "report", "bytes": path.stat().st_size}
+        report["outputs"] = [*report["outputs"], entry]
+    return report
+
+
+def _listed(file: str | None, prompts: str | None) -> list[str]:
+    """Names of inputs from `--inputs-file`: a line each, or parted by NUL (`find -print0`)."""
+    if file is None:
+        return []
+    if file == "-":
+        if prompts is not None and prompts.strip() in {"-", "@-"}:
+            raise UsageError(
+                "E-stdin-twice", "--prompts and --inputs-file both read standard input", fix="put one of them into a file"
+            )
+        if sys.stdin.isatty():
+            raise UsageError(
+                "E-stdin-terminal", "--inputs-file - waits for names of files on standard input",
+                fix="find . -name '*.tif' | rsov predict --inputs-file - -p forest,road",
+            )
+        data = sys.stdin.buffer.read()
+    else:
+        try:
+            data = Path(file).read_bytes()
+        except OSError as error:
+            raise UsageError("E-inputs-file", f"{file} cannot be read", why=error.strerror or "") from error
+    lines = data.split(b"\0") if b"\0" in data else data.splitlines()
+    names = [os.fsdecode(line) for line in lines]
+    return [name for name in names if name.strip() and not name.startswith("#")]
+
+
+def _check_log(log: Path | None, inputs: list[str]) -> None:
+    """A log is appended to: it must not be a picture."""
+    for name in inputs:
+        if log is not None and log.exists() and Path(name).exists() and log.samefile(name):
+            raise UsageError("E-log-file", f"--log-file {log} is the input", fix="choose another name")
 
 
 app = command_from_table(run, PREDICT, name="predict", help=HELP, epilog=EPILOG, inputs="INPUT")

@@ -26,18 +26,16 @@ class Outputs:
     quicklook: Path | None = None
     vectors: dict[str, Path] = field(default_factory=dict)
 
+    def vector_kinds(self) -> dict[str, str]:
+        """Kind -> format: ``polygons`` where there is one file, else ``polygons_gpkg`` and so on."""
+        return {"polygons" if len(self.vectors) == 1 else f"polygons_{name}": name for name in self.vectors}
+
     def kinds(self) -> dict[str, Path]:
         """Kind -> path, in the order in which they are published: the report is the commit mark, last."""
-        found = {
-            "classes": self.classes,
-            "style": self.style,
-            "confidence": self.confidence,
-            "probs": self.probs,
-        }
-        found |= {
-            f"polygons_{name}" if len(self.vectors) > 1 else "polygons": p for name, p in self.vectors.items()
-        }
-        found |= {"quicklook": self.quicklook, "report": self.report}
+        found = {"classes": self.classes, "style": self.style}
+        found |= {"confidence": self.confidence, "probs": self.probs}  # type: ignore[dict-item]
+        found |= {kind: self.vectors[name] for kind, name in self.vector_kinds().items()}
+        found |= {"quicklook": self.quicklook, "report": self.report}  # type: ignore[dict-item]
         return {kind: path for kind, path in found.items() if path is not None}
 
 

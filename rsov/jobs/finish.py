@@ -1,0 +1,234 @@
+"""From the work files of a run to its outputs: sieve, COGs, polygons, areas, quicklook.
+
+The COG copies (in GDAL, without the interpreter's lock) and one pass over the labels in row blocks (areas, polygons,
+quicklook) run beside each other.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from rsov.jobs.preview import Preview, TappedScene
+from rsov.kernels.scaling import count_values
+from rsov.raster.area import pixel_area, pixel_gsd
+from rsov.raster.cog import class_spec, score_spec, write_cog
+from rsov.raster.sieve import sieve
+from rsov.raster.publish import writing
+from rsov.raster.style import polygon_qml, raster_qml
+from rsov.raster.workfile import WorkRaster, row_blocks
+from rsov.report.quicklook import Quicklook
+from rsov.report.summary import ClassArea, class_areas
+from rsov.types import NODATA, Window
+from rsov.vector.trace import RowBlock
+from rsov.vector.write import write_polygons
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+    from datetime import datetime
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from rsov.jobs.options import PredictOptions
+    from rsov.jobs.predict_outputs import Outputs
+    from rsov.jobs.stop import Stop
+    from rsov.raster.publish import Publication
+    from rsov.raster.scene import Scene
+    from rsov.types import Grid, Legend, Notices, Part
+
+SCORE_NODATA = 255
+
+
+class WorkFiles:
+    """The sink of a run: labels, and confidence and probabilities where somebody needs them."""
+
+    def __init__(
+        self, scratch: Callable[[str], Path], grid: Grid, legend: Legend, *, confidence: bool, probs: bool
+    ) -> None:
+        self.labels = WorkRaster(scratch("labels.tif"), grid, legend.dtype, nodata=NODATA)
+        self.confidence = self.probs = None
+        if confidence:
+            self.confidence = WorkRaster(scratch("confidence.tif"), grid, "uint8", nodata=SCORE_NODATA)
+        if probs:
+            self.probs = WorkRaster(scratch("probs.tif"), grid, "uint8", bands=len(legend), nodata=SCORE_NODATA)
+
+    def write(self, part: Part) -> None:
+        """Keep a finished window."""
+        self.labels.write(part.window, part.labels)
+        if self.confidence is not None and part.confidence is not None:
+            self.confidence.write(part.window, part.confidence)
+        if self.probs is not None and part.probs is not None:
+            self.probs.write(part.window, part.probs)
+
+    def rasters(self) -> list[WorkRaster]:
+        """Those there are."""
+        return [raster for raster in (self.labels, self.confidence, self.probs) if raster is not None]
+
+
+class Tally:
+    """Counts labels row block by row block; the area of a pixel is that at the block's centre."""
+
+    def __init__(self, grid: Grid, dtype: str) -> None:
+        self._grid = grid
+        self._pixels = np.zeros(int(np.iinfo(dtype).max) + 1, np.int64)
+        self._area: NDArray[np.float64] | None = np.zeros(self._pixels.size)
+
+    def add(self, row: int, labels: NDArray[Any]) -> None:
+        """Rows from ``row`` on."""
+        counts = np.zeros_like(self._pixels)
+        count_values(labels[np.newaxis], np.ones(labels.shape, np.bool_), counts)
+        self._pixels += counts
+        area = pixel_area(self._grid, Window(0, row, labels.shape[1], labels.shape[0]))
+        if area is None:
+            self._area = None
+        elif self._area is not None:
+            self._area += counts * area
+
+    def areas(self, legend: Legend) -> tuple[ClassArea, ...]:
+        """The rows of the report."""
+        found = [int(value) for value in np.flatnonzero(self._pixels)]
+        area = None if self._area is None else {value: float(self._area[value]) for value in found}
+        return class_areas(legend, {value: int(self._pixels[value]) for value in found}, area)
+
+
+@dataclass(frozen=True)
+class Finished:
+    """What the outputs hold, and where each kind's bytes lie until they are published."""
+
+    areas: tuple[ClassArea, ...]
+    polygons: int
+    valid_pixels: int
+    parts: dict[str, Path]
+
+
+class Finisher:
+    """Takes a run's pixels and makes its outputs, inside a publication."""
+
+    def __init__(
+        self,
+        publication: Publication,
+        scene: Scene,
+        legend: Legend,
+        outputs: Outputs,
+        options: PredictOptions,
+        stop: Stop,
+    ) -> None:
+        self._publication = publication
+        self._scene = scene
+        self._grid = scene.output_grid
+        self._legend = legend
+        self._outputs = outputs
+        self._options = options
+        self._stop = stop
+        self._work: WorkFiles | None = None
+        self.needs_confidence = options.confidence or bool(outputs.vectors)
+        self._look: Quicklook | None = None
+        self._preview: Preview | None = None
+        if outputs.quicklook is not None:
+            self._look = Quicklook(self._grid, legend, pixel_gsd(self._grid))
+            self._preview = Preview(scene, self._look.picture_size)
+
+    def tapped(self, scene: Scene) -> Any:
+        """The scene as the engine is to read it: what is read also makes the quicklook's picture."""
+        return scene if self._preview is None else TappedScene(scene, self._preview)
+
+    @contextlib.contextmanager
+    def sink(self) -> Iterator[WorkFiles]:
+        """Where the run writes; checked and closed at the end."""
+        self._work = work = WorkFiles(
+            self._publication.scratch,
+            self._grid,
+            self._legend,
+            confidence=self.needs_confidence,
+            probs=self._options.probs,
+        )
+        with contextlib.ExitStack() as stack:
+            for raster in work.rasters():
+                stack.enter_context(raster)
+            yield work
+
+    def finish(self, tags: Mapping[str, str], threads: int, started: datetime, notices: Notices) -> Finished:
+        """Make, verify and register all outputs but the report."""
+        assert self._work is not None
+        labels = self._sieved(self._work.labels.path)
+        parts = {kind: self._publication.part(path) for kind, path in self._outputs.kinds().items() if kind != "report"}
+        specs = [(labels, parts["classes"], class_spec(self._legend, tags))]
+        if self._work.confidence is not None and "confidence" in parts:
+            specs.append((self._work.confidence.path, parts["confidence"], score_spec(["confidence"], tags)))
+        if self._work.probs is not None and "probs" in parts:
+            names = [item.name for item in self._legend]
+            specs.append((self._work.probs.path, parts["probs"], score_spec(names, tags)))
+
+        def copies() -> None:
+            for source, target, spec in specs:
+                self._stop.check()
+                write_cog(source, target, spec, threads=threads)
+
+        with ThreadPoolExecutor(1, "cog") as executor:
+            copied = executor.submit(copies)
+            tally = Tally(self._grid, self._legend.dtype)
+            polygons = self._polygons(labels, tally, parts, started, notices)
+            copied.result()
+        areas = tally.areas(self._legend)
+        self._publication.write(self._outputs.style, raster_qml(self._legend).encode("utf-8"))
+        if self._look is not None and self._preview is not None and self._outputs.quicklook is not None:
+            picture = self._look.render(self._preview.picture, areas, title=self._scene.path.name)
+            self._publication.write(self._outputs.quicklook, picture)
+        valid = sum(row.pixels for row in areas if row.id != NODATA)
+        return Finished(areas, polygons, valid, parts)
+
+    def _sieved(self, labels: Path) -> Path:
+        """The labels after ``--min-area``: what every output is made from."""
+        centre = pixel_area(self._grid, self._grid.window)
+        pixels = int(np.ceil(self._options.min_area / (centre or 1.0)))
+        if pixels <= 1:
+            return labels
+        target = self._publication.scratch("sieved.tif")
+        sieve(labels, target, pixels)
+        self._stop.check()
+        return target
+
+    def _rows(self, labels: Path, tally: Tally | None) -> Iterator[RowBlock]:
+        """Row blocks for the polygons; areas and quicklook are filled on the way."""
+        work = self._work
+        confidence = row_blocks(work.confidence.path) if work is not None and work.confidence is not None else None
+        for row, block in row_blocks(labels):
+            self._stop.check()
+            if tally is not None:
+                tally.add(row, block)
+                if self._look is not None:
+                    self._look.add(row, block)
+            yield RowBlock(block, next(confidence)[1] if confidence is not None else None)
+
+    def _polygons(
+        self, labels: Path, tally: Tally, parts: Mapping[str, Path], started: datetime, notices: Notices
+    ) -> int:
+        """One pass a vector file; the first also counts areas. Returns the number of polygons."""
+        count = 0
+        kinds = self._outputs.kinds()
+        for number, (kind, fmt) in enumerate(self._outputs.vector_kinds().items()):
+            blocks = self._rows(labels, tally if number == 0 else None)
+            with writing(kinds[kind]):
+                stats = write_polygons(
+                    blocks,
+                    self._grid,
+                    self._legend,
+                    parts[kind],
+                    fmt,
+                    simplify_m=self._options.simplify,
+                    style_qml=polygon_qml(self._legend) if fmt == "gpkg" else None,
+                    layer=kinds[kind].stem,
+                    start_time=started,
+                    max_features=self._options.max_features,
+                    notices=notices,
+                )
+            count = stats.count
+        if not self._outputs.vectors:
+            for _ in self._rows(labels, tally):
+                pass
+        return count

@@ -1,0 +1,200 @@
+"""The main job: pictures and words in, maps out. The command line and ``rsov.predict`` both call :func:`predict`.
+
+Everything cheap is checked for all inputs first (words, outputs, files); a model is loaded after that.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Unpack
+
+from rsov.errors import ExitCode, InputError, Interrupted, PartialError, RsovError, UsageError
+from rsov.jobs.options import PredictKeywords, PredictOptions
+from rsov.jobs.predict_map import MapJob, MapResult
+from rsov.jobs.predict_outputs import Outputs, plan_outputs
+from rsov.jobs.predict_tools import Tools
+from rsov.jobs.predict_progress import Silent, Watcher
+from rsov.jobs.stop import Stop
+from rsov.text.legend import make_legend
+from rsov.types import Legend, Notices
+
+if TYPE_CHECKING:
+    from rsov.models.protocol import Segmenter
+
+PathLike = str | os.PathLike[str]
+Prompts = str | Path | Legend | Sequence[str] | Mapping[str, Sequence[str]]
+
+
+@dataclass(frozen=True)
+class Failure:
+    """An input that has no map, and why."""
+
+    input: Path
+    error: RsovError
+
+
+@dataclass(frozen=True)
+class PredictResult:
+    """What a call made; prints as the table of areas of each map."""
+
+    maps: tuple[MapResult, ...]
+    failures: tuple[Failure, ...] = ()
+
+    @property
+    def paths(self) -> tuple[Path, ...]:
+        """All files written, in the order of the inputs."""
+        return tuple(path for result in self.maps for path in result.outputs.values())
+
+    @property
+    def map(self) -> MapResult:
+        """The only map.
+
+        Raises:
+            ValueError: there are none or several.
+        """
+        (result,) = self.maps
+        return result
+
+    def __str__(self) -> str:
+        return "\n\n".join(str(result) for result in self.maps)
+
+
+class BatchError(PartialError):
+    """Some inputs of a call failed; ``result`` holds the maps of the others."""
+
+    def __init__(self, result: PredictResult, codes: set[ExitCode]) -> None:
+        failed = ", ".join(str(failure.input) for failure in result.failures)
+        done, total = len(result.maps), len(result.maps) + len(result.failures)
+        super().__init__("E-batch", f"{total - done} of {total} inputs failed", where=failed, fix="see their errors above")
+        self.result = result
+        self.exit_code = next(iter(codes)) if len(codes) == 1 and not result.maps else ExitCode.PARTIAL
+
+
+def predict(
+    inputs: PathLike | Sequence[PathLike],
+    prompts: Prompts,
+    *,
+    out: PathLike | None = None,
+    model: str | Segmenter = "bundled",
+    stop: Stop | None = None,
+    watcher: Watcher | None = None,
+    **options: Unpack[PredictKeywords],
+) -> PredictResult:
+    """Make a land-cover map of each input.
+
+    Args:
+        inputs: one picture or several.
+        prompts: ``"forest,water=lake|river"``, a legend file, a list of names, or shown name -> texts.
+        out: a folder, or NAME.tif for one input; the current folder by default.
+        model: a name, a folder, or a loaded model.
+        stop: asks the job to stop between tiles.
+        watcher: told of progress and warnings.
+        options: see :class:`rsov.jobs.options.PredictOptions`; the names are those of the command line.
+
+    Raises:
+        RsovError: with one input whatever went wrong; nothing of its map is on disk then.
+        BatchError: with several, when some failed and the others are done.
+    """
+    named = model if isinstance(model, str) else model.card.name
+    return run_predict(
+        [inputs] if isinstance(inputs, (str, os.PathLike)) else inputs,
+        prompts,
+        PredictOptions(**{**options, "model": named}),
+        out=out,
+        segmenter=None if isinstance(model, str) else model,
+        stop=stop,
+        watcher=watcher,
+    )
+
+
+def run_predict(
+    inputs: Sequence[PathLike],
+    prompts: Prompts,
+    options: PredictOptions,
+    *,
+    out: PathLike | None = None,
+    segmenter: Segmenter | None = None,
+    stop: Stop | None = None,
+    watcher: Watcher | None = None,
+) -> PredictResult:
+    """:func:`predict` with its options as one object."""
+    stop, watcher = stop or Stop(), watcher or Silent()
+    legend = make_legend(prompts)
+    notices = Notices(watcher.notice)
+    paths = _distinct([Path(each) for each in inputs], notices)
+    outputs = plan_outputs(paths, out, options)
+    tools = Tools.prepare(legend, options, segmenter)
+    _check_all(paths, outputs, options, prompts, notices)
+    jobs = [MapJob(path, names, options, tools, stop, watcher) for path, names in zip(paths, outputs, strict=True)]
+    maps: list[MapResult] = []
+    failures: list[Failure] = []
+    for job in jobs:
+        try:
+            job.preflight()
+        except RsovError as error:
+            if len(jobs) == 1 or options.fail_fast:
+                raise
+            failures.append(_failed(job, error, watcher))
+    for job in jobs:
+        if any(failure.input == job.path for failure in failures):
+            continue
+        try:
+            maps.append(job.run())
+        except (Interrupted, UsageError):
+            raise
+        except RsovError as error:
+            if len(jobs) == 1 or options.fail_fast:
+                raise
+            failures.append(_failed(job, error, watcher))
+    result = PredictResult(tuple(maps), tuple(failures))
+    if failures:
+        raise BatchError(result, {failure.error.code for failure in failures})
+    return result
+
+
+def _failed(job: MapJob, error: RsovError, watcher: Watcher) -> Failure:
+    watcher.failed(job.path, error)
+    return Failure(job.path, error)
+
+
+def _distinct(paths: Sequence[Path], notices: Notices) -> list[Path]:
+    """The inputs without those that are one file under two names."""
+    if not paths:
+        raise UsageError("E-input-none", "no input given", fix="rsov predict ortho.tif --prompts 'forest,road'")
+    seen: dict[Any, Path] = {}
+    for path in paths:
+        try:
+            found = path.stat()
+            key: Any = (found.st_dev, found.st_ino)
+        except OSError:
+            key = path
+        if key in seen:
+            notices.warn("W-input-twice", f"{path} is {seen[key]}, given once already")
+        else:
+            seen[key] = path
+    return list(seen.values())
+
+
+def _check_all(
+    paths: Sequence[Path], outputs: Sequence[Outputs], options: PredictOptions, prompts: Prompts, notices: Notices
+) -> None:
+    """All outputs of the call at once: collisions, existing files, inputs that would be overwritten."""
+    from rsov.raster.outputs import check_outputs
+
+    read = [*paths, *(path for path in (options.aoi, options.like, options.stats) if path is not None)]
+    for text in (prompts, options.background):
+        if isinstance(text, (str, Path)) and len(os.fspath(text)) < 4096:
+            read.append(Path(os.fspath(text).removeprefix("@")))
+    check_outputs(
+        [path for names in outputs for path in names.kinds().values()],
+        read,
+        overwrite=options.overwrite or options.dry_run,
+        probe=not options.dry_run,
+        notices=notices,
+    )
+
+
+__all__ = ["BatchError", "Failure", "InputError", "PredictResult", "predict", "run_predict"]

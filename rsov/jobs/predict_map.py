@@ -1,0 +1,351 @@
+"""One map: a picture, a legend and options to verified files."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from importlib import metadata
+from typing import TYPE_CHECKING, Any
+
+import rsov
+from rsov.errors import InputError, Interrupted
+from rsov.jobs.options import OptionError
+from rsov.jobs.predict_progress import Step
+from rsov.types import NODATA, Notices
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from rsov.engine.plan import Plan
+    from rsov.engine.run import Progress, RunStats
+    from rsov.jobs.finish import Finished
+    from rsov.jobs.options import PredictOptions
+    from rsov.jobs.predict_outputs import Outputs
+    from rsov.jobs.predict_progress import Watcher
+    from rsov.jobs.predict_tools import Tools
+    from rsov.jobs.stop import Stop
+    from rsov.raster.publish import Publication
+    from rsov.raster.scene import Scene
+    from rsov.report.summary import ClassArea, RunReport
+    from rsov.types import Notice
+
+VERSIONS = ("rsov", "torch", "rasterio", "fiona", "numpy", "numba", "shapely", "pyproj")
+"""Packages whose version can change a pixel or a coordinate."""
+
+
+@dataclass(frozen=True)
+class MapResult:
+    """One map: where it lies and what it says; prints as the table of areas.
+
+    ``planned`` is true for a dry run: ``outputs`` is what would be written.
+    """
+
+    input: Path
+    outputs: dict[str, Path]
+    areas: tuple[ClassArea, ...]
+    warnings: tuple[Notice, ...]
+    report: dict[str, Any]
+    planned: bool = False
+
+    def __str__(self) -> str:
+        from rsov.report.table import areas_text
+
+        if self.planned:
+            plan = self.report["plan"]
+            return "\n".join(f"{name}: {value}" for name, value in plan.items())
+        return areas_text(self.areas, title=self.input.name)
+
+
+class MapJob:
+    """Makes the map of one input; :meth:`preflight` first, for all inputs of a call."""
+
+    def __init__(
+        self,
+        path: Path,
+        outputs: Outputs,
+        options: PredictOptions,
+        tools: Tools,
+        stop: Stop,
+        watcher: Watcher,
+    ) -> None:
+        self.path = path
+        self._outputs = outputs
+        self._options = options
+        self._tools = tools
+        self._stop = stop
+        self._watcher = watcher
+        self._notices = Notices(watcher.notice)
+        self._started = datetime.now(UTC)
+        self._laps: dict[str, float] = {}
+        self._since = time.perf_counter()
+
+    def preflight(self) -> None:
+        """Is the file there, whole and of a kind that can be read?"""
+        from rsov.raster.preflight import check_source
+
+        o = self._options
+        check_source(
+            self.path,
+            Notices(),
+            subdataset=o.subdataset,
+            allow_vrt=o.allow_vrt,
+            max_pixels=o.max_pixels,
+            input_sha256=o.input_sha256,
+        )
+
+    def run(self) -> MapResult:
+        """Read, plan, classify, finish, publish."""
+        from rsov.jobs.finish import Finisher
+        from rsov.raster.publish import Publication
+
+        self._since = time.perf_counter()
+        self._watcher.stage(self.path, "looking at the picture")
+        scene = self._open()
+        plan = self._plan(scene)
+        self._lap("plan")
+        self._stop.check()
+        if self._options.dry_run:
+            return self._planned(scene, plan)
+        self._watcher.stage(self.path, "loading the model")
+        self._tools.load()
+        self._lap("model")
+        self._stop.check()
+        kinds = self._outputs.kinds()
+        with (
+            Publication(list(kinds.values()), overwrite=self._options.overwrite) as publication,
+            self._stop.removing(publication.discard),
+        ):
+            finisher = Finisher(publication, scene, self._tools.legend, self._outputs, self._options, self._stop)
+            stats = self._classify(scene, finisher, plan)
+            scene.check_unchanged()
+            self._lap("tiles")
+            self._watcher.stage(self.path, "writing")
+            finished = finisher.finish(
+                self._tags(scene, publication.run), self._tools.threads, self._started, self._notices
+            )
+            self._lap("finish")
+            if finished.valid_pixels == 0:
+                self._nothing_valid()
+            report = self._report(scene, plan, stats, finished, publication)
+            publication.write(self._outputs.report, report.to_json())
+            publication.commit()
+        return MapResult(self.path, kinds, finished.areas, tuple(self._notices.items), report.to_dict())
+
+    def _open(self) -> Scene:
+        from rsov.raster.scene import open_scene
+        from rsov.raster.scene_options import ReadOptions
+
+        names = {field.name for field in dataclasses.fields(ReadOptions)}
+        given = {name: value for name, value in vars(self._options).items() if name in names}
+        card = self._tools.card
+        options = ReadOptions(**given, memory=self._tools.budget)
+        return open_scene(self.path, options, card.gsd, card.gsd_range, self._notices)
+
+    def _plan(self, scene: Scene) -> Plan:
+        from rsov.engine.plan import make_plan
+        from rsov.raster.outputs import check_outputs, space_needed
+        from rsov.vector.write import check_format
+
+        o, tools = self._options, self._tools
+        tile = o.tile or tools.card.tile
+        plan = make_plan(
+            scene.work,
+            scene.grid,
+            scene.output_grid,
+            tools.card,
+            len(tools.legend),
+            tools.budget,
+            tile=o.tile,
+            overlap=overlap_pixels(o.overlap, tile),
+            probs=o.probs,
+            readers=tools.readers,
+        )
+        for name in o.vector_format:
+            check_format(name, scene.output_grid)
+        needed = space_needed(
+            scene.output_grid.width * scene.output_grid.height,
+            confidence=o.confidence,
+            prob_bands=len(tools.legend) if o.probs else 0,
+            polygons=bool(o.vector_format),
+        )
+        check_outputs(
+            list(self._outputs.kinds().values()),
+            [self.path],
+            overwrite=o.overwrite,
+            needed=needed,
+            probe=False,
+            notices=None,
+        )
+        return plan
+
+    def _classify(self, scene: Scene, finisher: Any, plan: Plan) -> RunStats:
+        from rsov.engine.run import run
+
+        def progress(done: Progress) -> None:
+            self._watcher.step(Step(self.path, done.tiles, done.total, done.pixels, done.seconds))
+
+        segmenter, head = self._tools.load()
+        try:
+            with finisher.sink() as sink:
+                return run(
+                    finisher.tapped(scene),
+                    segmenter,
+                    head,
+                    self._tools.legend,
+                    plan,
+                    sink,
+                    confidence=finisher.needs_confidence,
+                    probs=self._options.probs,
+                    readers=self._tools.readers,
+                    on_progress=progress,
+                    stop=self._stop.event,
+                    notices=self._notices,
+                )
+        except Interrupted as error:
+            raise Interrupted(self._stop.exit_code, f"{error.what}; nothing was written") from error
+
+    def _nothing_valid(self) -> None:
+        if self._options.fail_empty:
+            raise InputError("E-input-empty", f"{self.path} has no valid pixel", fix="check --nodata, --alpha, --aoi")
+        self._notices.warn("W-input-empty", f"{self.path} has no valid pixel: the map is empty")
+
+    def _lap(self, name: str) -> None:
+        now = time.perf_counter()
+        self._laps[f"{name}_s"] = round(now - self._since, 3)
+        self._since = now
+
+    def _tags(self, scene: Scene, run: str) -> dict[str, str]:
+        from rsov.raster.cog import provenance
+        from rsov.text.legend import format_prompts
+
+        card = self._tools.card
+        return provenance(
+            {
+                "version": rsov.__version__,
+                "run": run,
+                "prompts": format_prompts(self._tools.legend),
+                "model": card.name,
+                "model_version": card.version,
+                "model_sha256": card.sha256,
+                "input": self.path.name,
+            }
+        ) | dict(scene.tags)
+
+    def _report(
+        self, scene: Scene, plan: Plan, stats: RunStats, finished: Finished, publication: Publication
+    ) -> RunReport:
+        from rsov.report.summary import RunReport, output_entry
+
+        seconds = sum(self._laps.values())
+        pixels = scene.grid.width * scene.grid.height
+        written = [(kind, path) for kind, path in self._outputs.kinds().items() if kind != "report"]
+        return RunReport(
+            legend=self._tools.legend,
+            areas=finished.areas,
+            background=self._tools.background,
+            inputs=[{"path": str(self.path), "path_abs": str(self.path.absolute()), **scene.info()}],
+            outputs=[output_entry(kind, path, finished.parts[kind]) for kind, path in written],
+            model=dataclasses.asdict(self._tools.card),
+            settings={**self._options.as_dict(), "plan": plan_facts(plan)},
+            warnings=tuple(self._notices.items),
+            metrics={
+                "tiles": stats.tiles,
+                "tiles_skipped": stats.skipped,
+                "work_pixels": stats.pixels,
+                "polygons": finished.polygons,
+                "peak_rss_bytes": peak_rss(),
+            },
+            timing={
+                **self._laps,
+                "forward_s": round(stats.forward_seconds, 3),
+                "read_wait_s": round(stats.read_wait_seconds, 3),
+                "write_wait_s": round(stats.write_wait_seconds, 3),
+                "total_s": round(seconds, 3),
+                "mpx_per_s": round(pixels / 1e6 / seconds, 3) if seconds else None,
+            },
+            versions=versions(),
+            run={"id": publication.run, "started": self._started.isoformat(timespec="seconds")},
+        )
+
+    def _planned(self, scene: Scene, plan: Plan) -> MapResult:
+        """What a dry run tells."""
+        from rsov.report.summary import RunReport
+
+        info = scene.info()
+        facts = {
+            "input": str(self.path),
+            "size": f"{scene.grid.width} x {scene.grid.height} px",
+            "output": f"{scene.output_grid.width} x {scene.output_grid.height} px",
+            **plan_facts(plan),
+            "outputs": ", ".join(str(path) for path in self._outputs.kinds().values()),
+        }
+        report = RunReport(
+            legend=self._tools.legend,
+            inputs=[{"path": str(self.path), "path_abs": str(self.path.absolute()), **info}],
+            outputs=[
+                {"path": str(path), "kind": kind, "exists": path.exists()}
+                for kind, path in self._outputs.kinds().items()
+            ],
+            model=dataclasses.asdict(self._tools.card),
+            settings=self._options.as_dict(),
+            warnings=tuple(self._notices.items),
+            versions=versions(),
+        ).to_dict()
+        report["plan"] = facts
+        return MapResult(self.path, self._outputs.kinds(), (), tuple(self._notices.items), report, planned=True)
+
+
+def overlap_pixels(text: str | None, tile: int) -> int | None:
+    """``--overlap`` in work pixels; a percentage is one of the tile.
+
+    Raises:
+        OptionError: neither a count of pixels nor a percentage.
+    """
+    if text is None:
+        return None
+    number = text.removesuffix("%").strip()
+    if not (number.isascii() and number.isdigit()):
+        raise OptionError("overlap", f"must be pixels or percent of a tile, such as 128 or 12%, not {text!r}")
+    return round(tile * int(number) / 100) if text.endswith("%") else int(number)
+
+
+def plan_facts(plan: Plan) -> dict[str, Any]:
+    """What a plan decided, for people and the report."""
+    return {
+        "tiles": plan.tiles,
+        "tile": f"{plan.cols.tile} x {plan.rows.tile} px",
+        "overlap": plan.cols.overlap,
+        "strips": plan.strips,
+        "memory_bytes": plan.memory,
+        "memory_budget_bytes": plan.budget,
+    }
+
+
+def versions() -> dict[str, str]:
+    """Versions of what takes part in a result."""
+    import rasterio
+
+    found = {"gdal": str(rasterio.__gdal_version__)}
+    for name in VERSIONS:
+        try:
+            found[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            found[name] = rsov.__version__ if name == "rsov" else ""
+    return found
+
+
+def peak_rss() -> int | None:
+    """Most memory that this process ever held, in bytes; ``None`` where the system does not say."""
+    try:
+        import resource
+    except ImportError:
+        return None
+    import sys
+
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024
+
+
+__all__ = ["NODATA", "MapJob", "MapResult"]

@@ -1,0 +1,57 @@
+"""What a prediction tells while it runs; the command line shows it, a Python caller may ignore it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from rsov.errors import RsovError
+from rsov.types import Notice
+
+
+@dataclass(frozen=True)
+class Step:
+    """Where the map of ``path`` stands: ``tiles`` of ``total`` done, ``pixels`` read by the model in ``seconds``."""
+
+    path: Path
+    tiles: int
+    total: int
+    pixels: int
+    seconds: float
+
+
+class Watcher(Protocol):
+    """Called from the thread that runs the job."""
+
+    def notice(self, notice: Notice) -> None:
+        """A warning."""
+        ...
+
+    def stage(self, path: Path, name: str) -> None:
+        """A new stage of a map: reading, loading the model, writing."""
+        ...
+
+    def step(self, step: Step) -> None:
+        """Tiles were done."""
+        ...
+
+    def failed(self, path: Path, error: RsovError) -> None:
+        """One of several inputs failed; the others go on."""
+        ...
+
+
+class Silent:
+    """Tells nobody."""
+
+    def notice(self, notice: Notice) -> None:
+        """Nothing."""
+
+    def stage(self, path: Path, name: str) -> None:
+        """Nothing."""
+
+    def step(self, step: Step) -> None:
+        """Nothing."""
+
+    def failed(self, path: Path, error: RsovError) -> None:
+        """Nothing."""

@@ -1,0 +1,70 @@
+"""What all maps of a call share: words, model, budget. Weights are loaded when the first map is about to be made."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from rsov.jobs.options import PredictOptions
+    from rsov.models.protocol import Embed, Head, ModelCard, Segmenter
+    from rsov.types import Background, Legend
+
+
+@dataclass
+class Tools:
+    """``background``, ``segmenter`` and ``head`` are there after :meth:`load`."""
+
+    legend: Legend
+    options: PredictOptions
+    card: ModelCard
+    segmenter: Segmenter | None
+    budget: int
+    threads: int
+    background: Background | None = None
+    head: Head | None = None
+
+    @classmethod
+    def prepare(cls, legend: Legend, options: PredictOptions, segmenter: Segmenter | None) -> Tools:
+        """Check what words and options say about model and memory; loads no weights.
+
+        Raises:
+            RsovError: no such model, a wrong background file, a size that is none.
+        """
+        from rsov.engine.budget import cpu_count, memory_budget
+        from rsov.models.registry import model_card
+        from rsov.text.background import choose_background
+
+        card = model_card(options.model) if segmenter is None else segmenter.card
+        budget, threads = memory_budget(options.max_memory), options.jobs or cpu_count()
+        tools = cls(legend, options, card, segmenter, budget, threads)
+        if options.background not in (None, "default"):
+            tools.background = choose_background(legend, options.background, tools.embed)
+        return tools
+
+    @property
+    def readers(self) -> int:
+        """Reader threads: one keeps up with a network on few cores."""
+        return max(1, min(4, self.threads // 2))
+
+    @cached_property
+    def embed(self) -> Embed:
+        """Texts to vectors, cached on disk; the encoder starts at the first unknown text."""
+        from rsov.text import encoder
+        from rsov.text.cache import Embedder, cache_home
+
+        return Embedder(encoder.encode, encoder.SHA256, cache_home())
+
+    def load(self) -> tuple[Segmenter, Head]:
+        """The loaded model and the head of the legend; the same at every call."""
+        from rsov.models.registry import load_segmenter
+        from rsov.text.background import choose_background
+
+        if self.background is None:
+            self.background = choose_background(self.legend, self.options.background, self.embed)
+        if self.segmenter is None:
+            self.segmenter = load_segmenter(self.options.model, self.options.device, self.options.precision)
+        if self.head is None:
+            self.head = self.segmenter.head(self.legend, self.background, self.embed)
+        return self.segmenter, self.head

@@ -1,0 +1,196 @@
+"""The command line itself: help, version, completion, streams, unknown words."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from rsov import __version__
+from rsov.cli import COMMANDS, main
+
+ROOT = Path(__file__).resolve().parent.parent
+HEAVY = ("torch", "numba", "rasterio", "fiona", "numpy", "rich", "pydantic")
+
+
+def process(*arguments: str, **environ: str) -> subprocess.CompletedProcess[str]:
+    """`rsov` as a process of its own."""
+    env = {**os.environ, "PYTHONPATH": str(ROOT), "COLUMNS": "80", **environ}
+    return subprocess.run(
+        [sys.executable, "-m", "rsov", *arguments], env=env, capture_output=True, text=True, timeout=60, check=False
+    )
+
+
+def loaded_by(code: str) -> set[str]:
+    script = f"import sys\n{code}\nprint(*[m for m in {HEAVY!r} if m in sys.modules], file=sys.stderr)"
+    env = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run([sys.executable, "-c", script], env=env, capture_output=True, text=True, check=True)
+    return set(done.stderr.split())
+
+
+def test_the_entry_point_loads_nothing_heavy():
+    assert loaded_by("import rsov.cli") == set()
+    assert loaded_by("import rsov.cli; rsov.cli.main(['--help'])") == set()
+
+
+def test_help_of_predict_loads_nothing_heavy():
+    assert loaded_by("import rsov.cli; rsov.cli.main(['predict', '--help'])") == set()
+
+
+def test_help_answers_within_three_tenths_of_a_second():
+    took = []
+    for _ in range(3):
+        start = time.perf_counter()
+        assert process("--help").returncode == 0
+        took.append(time.perf_counter() - start)
+    assert min(took) < 0.3
+
+
+@pytest.mark.parametrize("command", ["", *COMMANDS])
+def test_help_is_plain_and_narrow(command, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    assert main([*([command] if command else []), "--help"]) == 0
+    out = capsys.readouterr().out
+    assert out.startswith("Usage: rsov")
+    assert max(map(len, out.splitlines())) <= 80
+    assert out.isascii()
+    assert "\x1b" not in out
+
+
+def test_help_never_exceeds_a_hundred_columns(capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "240")
+    assert main(["predict", "--help"]) == 0
+    assert max(map(len, capsys.readouterr().out.splitlines())) <= 100
+
+
+def test_every_option_is_in_the_help(capsys):
+    from rsov.commands.table import PREDICT
+
+    main(["predict", "--help"])
+    out = capsys.readouterr().out
+    for option in PREDICT:
+        assert (option.flags[-1].split("/")[0] in out) is not option.hidden
+
+
+def test_version(capsys):
+    assert main(["--version"]) == 0
+    assert capsys.readouterr().out == f"rsov {__version__}\n"
+    assert main(["-V"]) == 0
+
+
+def test_no_arguments_show_the_help_and_fail(capsys):
+    assert main([]) == 2
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert captured.err.startswith("Usage: rsov")
+
+
+def test_P25_prefixes_are_not_guessed_but_suggested(capsys):
+    assert main(["predict", "a.tif", "-p", "forest", "--over"]) == 2
+    err = capsys.readouterr().err
+    assert "No such option: --over" in err
+    assert "--overwrite" in err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "hint"),
+    [
+        (["predcit"], "predict"),
+        (["predict", "a.tif", "--promts", "x"], "--prompts"),
+        (["predict", "a.tif", "--quick-look"], "--quicklook"),
+        (["predict", "--vector-formt", "shp"], "--vector-format"),
+        (["doctor", "--jsn"], "--json"),
+    ],
+)
+def test_near_names_are_suggested(arguments, hint, capsys):
+    assert main(arguments) == 2
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert f"did you mean {hint}?" in captured.err
+
+
+def test_a_missing_value_is_a_usage_error(capsys):
+    assert main(["predict", "a.tif", "--prompts"]) == 2
+    assert "error[E-usage]" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["predict", "--json"],
+        ["predict", "a.tif", "-p", "forest", "--json", "--nosuch"],
+        ["predict", "no.tif", "-p", "forest", "--json", "--tile", "x"],
+        ["predict", "no.tif", "-p", "forest,forest", "--json"],
+        ["predict", "no.tif", "-p", "forest", "--json"],
+    ],
+)
+def test_json_is_one_document_on_every_error(arguments, capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    code = main(arguments)
+    captured = capsys.readouterr()
+    document = json.loads(captured.out)
+    assert document["schema"] == "rsov/predict/1"
+    assert document["status"] == "error"
+    assert document["exit_code"] == code != 0
+    assert document["errors"][0]["id"].startswith("E-")
+    assert "error[" in captured.err
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_completion_scripts(shell, capsys):
+    assert main(["completion", shell]) == 0
+    assert "_RSOV_COMPLETE" in capsys.readouterr().out
+
+
+def test_completion_of_an_unknown_shell(capsys):
+    assert main(["completion", "tcsh"]) == 2
+    assert "bash, zsh, fish" in capsys.readouterr().err
+
+
+def test_completion_answers():
+    start = time.perf_counter()
+    done = process(_RSOV_COMPLETE="complete_bash", COMP_WORDS="rsov pre", COMP_CWORD="1")
+    assert time.perf_counter() - start < 2
+    assert done.stdout.split() == ["predict"]
+    done = process(_RSOV_COMPLETE="complete_bash", COMP_WORDS="rsov predict --conf", COMP_CWORD="2")
+    assert set(done.stdout.split()) >= {"--confidence", "--config"}
+
+
+def test_no_escape_is_sent_without_colour():
+    done = process("predict", "no.tif", "-p", "forest", NO_COLOR="1", FORCE_COLOR="1")
+    assert done.returncode == 3
+    assert "\x1b" not in done.stderr + done.stdout
+    assert done.stdout == ""
+
+
+def test_a_bug_is_two_lines_code_1_and_a_file(capsys, monkeypatch, tmp_path):
+    monkeypatch.setenv("RSOV_CACHE_DIR", str(tmp_path))
+    import rsov.commands.predict as command
+
+    def broken(*_, **__):
+        raise ZeroDivisionError("https://user:secret@host/x?token=abc")
+
+    monkeypatch.setattr(command, "settle", broken)
+    assert main(["predict", "a.tif", "-p", "x"]) == 1
+    err = capsys.readouterr().err
+    assert len(err.splitlines()) == 2
+    assert "ZeroDivisionError" in err
+    assert "secret" not in err
+    assert "abc" not in err
+    text = (tmp_path / "last-error.txt").read_text()
+    assert "Traceback" in text
+    assert "secret" not in text
+    assert (tmp_path / "last-error.txt").stat().st_mode & 0o777 == 0o600
+
+
+def test_S27_tracebacks_show_no_locals():
+    from rsov import cli
+
+    assert cli.app.pretty_exceptions_show_locals is False
+    assert cli.app.pretty_exceptions_enable is False
