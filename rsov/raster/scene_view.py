@@ -6,7 +6,7 @@ import os
 import sys
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
@@ -62,13 +62,11 @@ class View:
     @contextmanager
     def open(self) -> Iterator[DatasetReader]:
         """A handle for one thread; raises :class:`InputError` if the file is not the one that was checked."""
-        import rasterio
-
-        with rasterio.Env(), _opened(self.source) as ds:
+        with _opened(self.source) as ds:
             if self.warp is None:
                 yield ds
                 return
-            with _warped(ds, self.warp) as view:
+            with closing(_warped(ds, self.warp)) as view:
                 yield view
 
 
@@ -79,12 +77,14 @@ def _opened(source: Source) -> Iterator[DatasetReader]:
 
     settings = {} if _sidecars_are_safe() else {"GDAL_DISABLE_READDIR_ON_OPEN": "EMPTY_DIR"}
     warnings.filterwarnings("ignore", category=NotGeoreferencedWarning)  # said once, as W-no-gsd
-    with rasterio.Env(**settings), undecodable(source.target) as target:
+    with undecodable(source.target) as target:
         try:
-            ds = rasterio.open(target, driver=source.driver)
+            # rasterio's environments belong to a thread, and another one may close the handle.
+            with rasterio.Env(**settings):
+                ds = rasterio.open(target, driver=source.driver)
         except (RasterioError, OSError, ValueError) as error:
             raise open_error(source, error) from error
-        with ds:
+        with closing(ds):
             if Fingerprint.of(source.path.stat()) != source.fingerprint:
                 raise changed_error(source, "it was replaced or changed after it was checked")
             yield ds
