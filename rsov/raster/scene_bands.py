@@ -82,14 +82,26 @@ def plan_bands(ds: DatasetReader, options: ReadOptions, name: str, notices: Noti
     """
     if ds.count == 0:
         raise InputError("E-input-bands", f"{name} has no bands", fix="name one of its subdatasets")
+    _refuse_complex(ds, name)
     alpha = _alpha_band(ds)
     colormap = _palette(ds, options, notices)
     if colormap is not None:
         indexes, how = (1,), "palette"
     else:
         indexes, how = choose_bands(ds, options, alpha, name, notices)
-    dtypes = {ds.dtypes[i - 1] for i in indexes}
-    for dtype in dtypes:
+    dtype = str(np.result_type(*(ds.dtypes[i - 1] for i in indexes)))
+    bits = _bits(ds, indexes[0], dtype)
+    plain = ((1.0, 1.0, 1.0), (0.0, 0.0, 0.0))
+    scales, offsets = _units(ds, indexes, bits) if colormap is None else plain
+    if alpha in indexes or options.alpha == "no":
+        alpha = 0
+    mask = _mask(ds, indexes, alpha, options, dtype, name, notices)
+    names = tuple((ds.descriptions[i - 1] or f"band {i}") for i in indexes)
+    return BandPlan(indexes, names, dtype, bits, scales, offsets, mask, colormap, how)
+
+
+def _refuse_complex(ds: DatasetReader, name: str) -> None:
+    for dtype in ds.dtypes:
         if "complex" in dtype:
             raise InputError(
                 "E-input-complex",
@@ -97,14 +109,6 @@ def plan_bands(ds: DatasetReader, options: ReadOptions, name: str, notices: Noti
                 why="radar data before detection",
                 fix="convert to intensity first",
             )
-    dtype = str(np.result_type(*dtypes))
-    bits = _bits(ds, indexes[0], dtype)
-    scales, offsets = _units(ds, indexes, bits)
-    if alpha in indexes or options.alpha == "no":
-        alpha = 0
-    mask = _mask(ds, indexes, alpha, options, dtype, name, notices)
-    names = tuple((ds.descriptions[i - 1] or f"band {i}") for i in indexes)
-    return BandPlan(indexes, names, dtype, bits, scales, offsets, mask, colormap, how)
 
 
 def choose_bands(

@@ -49,6 +49,27 @@ def parse_crs(text: str, option: str) -> CRS:
         raise UsageError("E-crs", f'{option} "{text}" is not a CRS', why=str(error), fix="e.g. EPSG:32632") from error
 
 
+def check_crs(ds: DatasetReader, options: ReadOptions, name: str) -> None:
+    """Refuse a CRS that PROJ cannot understand, unless another is stated; asked before anything else of ``ds``.
+
+    rasterio reports the fault once, with whatever is asked first.
+    """
+    from rasterio._err import CPLE_BaseError
+    from rasterio.errors import CRSError
+
+    for ask in (lambda: ds.colorinterp, lambda: ds.crs):
+        try:
+            ask()
+        except (CPLE_BaseError, CRSError) as error:
+            if options.crs is None:
+                raise InputError(
+                    "E-input-crs",
+                    f"{name} has a CRS that cannot be understood",
+                    where=str(error)[:200],
+                    fix="state the right one: --crs EPSG:32632",
+                ) from error
+
+
 def locate(ds: DatasetReader, options: ReadOptions, name: str, notices: Notices) -> Place:
     """The grid of an open file as the options say it is to be understood.
 
@@ -124,14 +145,7 @@ def _crs(ds: DatasetReader, options: ReadOptions, name: str, notices: Notices) -
 
     try:
         own = ds.crs
-    except CRSError as error:
-        if options.crs is None:
-            raise InputError(
-                "E-input-crs",
-                f"{name} has a CRS that cannot be understood",
-                why=str(error)[:200],
-                fix="state it: --crs EPSG:32632",
-            ) from error
+    except CRSError:  # check_crs let it pass because another is stated
         own = None
     if options.crs is None:
         return own or None

@@ -21,7 +21,7 @@ from rsov.raster.scene_bands import BandPlan, MaskPlan, plan_bands
 from rsov.raster.scene_cache import SharedCache
 from rsov.raster.scene_chunks import lattice_of
 from rsov.raster.scene_decode import BadBlocks, Decoder, RawReader
-from rsov.raster.scene_georef import Place, locate
+from rsov.raster.scene_georef import Place, check_crs, locate
 from rsov.raster.scene_grids import crop_window, like_grid, output_grid, warp_for
 from rsov.raster.scene_options import ReadOptions
 from rsov.raster.scene_sample import Sample, take_sample
@@ -124,6 +124,7 @@ def _warn_about_drivers(notices: Notices) -> None:
 def _open(source: Source, options: ReadOptions, notices: Notices) -> _Opened:
     name, view = source.path.name, View(source)
     with view.open() as ds:
+        check_crs(ds, options, name)
         _check_block(source, ds, options)
         bands = plan_bands(ds, options, name, notices)
         place = locate(ds, options, name, notices)
@@ -244,14 +245,8 @@ def _sampled(
     raw = _raw_reader(opened, opened.bands, options)
     with opened.view.open() as ds:
         sample = take_sample(raw, ds, window)
-        alpha = opened.bands.mask.alpha
-        if alpha and options.alpha == "auto" and opened.view.warp is None and _is_data(sample.alpha, ds, alpha):
-            values = len(np.unique(sample.alpha))
-            notices.warn(
-                "W-alpha-data",
-                f"{name}: band {alpha} is tagged alpha but holds {values} values, treated as data (--alpha yes or no)",
-            )
-            bands = plan_bands(ds, replace(options, alpha="no"), name, notices)
+        bands = _judge_alpha(opened, options, sample, ds, name, notices)
+        if bands is not opened.bands:
             raw = _raw_reader(opened, bands, options)
             sample = take_sample(raw, ds, window)
     if sample.isolated > 0.01:
@@ -265,13 +260,27 @@ def _sampled(
     return raw, sample
 
 
-def _is_data(values: NDArray[Any], ds: DatasetReader, alpha: int) -> bool:
-    if values.size == 0 or ds.dtypes[alpha - 1].startswith("float"):
-        return False
-    top = int(values.max())
-    full = top if top <= 1 else np.iinfo(ds.dtypes[alpha - 1]).max
+def _judge_alpha(
+    opened: _Opened, options: ReadOptions, sample: Sample, ds: DatasetReader, name: str, notices: Notices
+) -> BandPlan:
+    """The band plan after a look at the values of the band tagged alpha: its full value, or that it is data."""
+    bands, values = opened.bands, sample.alpha
+    dtype = np.dtype(bands.dtype)
+    if bands.mask.kind != "alpha" or opened.view.warp is not None or values.size == 0 or dtype.kind == "f":
+        return bands
+    largest = int(values.max())
+    full = next(top for top in (1, 255, np.iinfo(dtype).max) if largest <= top)  # 8 bits in 16 are common
     between = values[(values != 0) & (values != full)]
-    return len(np.unique(between)) > _ALPHA_VALUES and between.size > _ALPHA_SHARE * values.size
+    data = len(np.unique(between)) > _ALPHA_VALUES and between.size > _ALPHA_SHARE * values.size
+    if data and options.alpha == "auto":
+        notices.warn(
+            "W-alpha-data",
+            f"{name}: band {bands.mask.alpha} is tagged alpha but holds {len(np.unique(values))} values, "
+            "treated as data (--alpha yes or no)",
+        )
+        return plan_bands(ds, replace(options, alpha="no"), name, notices)
+    threshold = (full + 1) / 2
+    return bands if threshold == bands.mask.threshold else replace(bands, mask=replace(bands.mask, threshold=threshold))
 
 
 def _mean_colour(sample: Sample, decoder: Decoder) -> NDArray[np.uint8]:
