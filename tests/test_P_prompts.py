@@ -104,6 +104,11 @@ def test_P04_too_many_classes_are_refused(tmp_path: Path) -> None:
     assert str(MAX_CLASSES) in error.what
 
 
+def test_P04_thousands_of_classes_have_colours_that_differ(tmp_path: Path) -> None:
+    legend = read_legend(file(tmp_path, "\n".join(f"c{n}" for n in range(5000))))
+    assert len({entry.colour for entry in legend}) == 5000
+
+
 def test_P05_quotes_protect_a_comma(tmp_path: Path) -> None:
     assert names(parse_prompts('"road, paved",forest')) == ["road, paved", "forest"]
     legend = read_legend(file(tmp_path, '"road, paved", street\nforest\n'))

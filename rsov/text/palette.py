@@ -35,6 +35,9 @@ FAMILIAR_DISTANCE = 0.03
 BLIND_WEIGHT = 2.5
 """Colour-blind eyes see a smaller space, so the same distance in it says more."""
 
+MOST_COMPARED = 400
+"""So many colours are told apart by eye; further ones only differ, and cost no comparison with all others."""
+
 MOST_DISTINCT = 48
 """Unknown names start from one of the first colours of the ordered list; later ones are closer together."""
 
@@ -55,9 +58,11 @@ def colour_for(names: Sequence[str], taken: Iterable[RGB] = ()) -> list[RGB]:
     )
     used = _Used([*RESERVED, *taken])
     given = {}
-    for name in order:
+    for place, name in enumerate(order):
         ideal = ideals[name]
-        if ideal is not None:
+        if place >= MOST_COMPARED:
+            given[name] = used.any_other(keys[name])
+        elif ideal is not None:
             given[name] = used.nearest(ideal, FAMILIAR_DISTANCE)
         else:
             given[name] = used.nearest(_hashed(keys[name]), MIN_DISTANCE)
@@ -89,6 +94,16 @@ class _Used:
         best = fits[np.argmin(likeness[fits])]
         red, green, blue = (int(value) for value in self._candidates[best])
         return self._take((red, green, blue))
+
+    def any_other(self, key: str) -> RGB:
+        """A colour that none has, found from the name."""
+        start = int.from_bytes(hashlib.sha256(key.encode()).digest()[:3], "big")
+        for value in range(start, start + 2**24):
+            red, green, blue = (value % 2**24).to_bytes(3, "big")
+            if (red, green, blue) not in self._colours:
+                break
+        self._colours.add((red, green, blue))
+        return red, green, blue
 
     def _take(self, colour: RGB) -> RGB:
         self._colours.add(colour)
