@@ -46,7 +46,7 @@ PREDICT: tuple[Option, ...] = (
         "prompts",
         WORDS,
         "Classes: 'forest,road', 'water=lake|river', or the name of a legend file (.txt, .toml).",
-        v.word,
+        v.as_given,
         "WORDS",
         "-p",
         repeat=True,
