@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import json
 import os
-import sys
 import traceback
 from collections.abc import Sequence
 from typing import Any
 
-from rsov.errors import ExitCode, Interrupted, RsovError
+from rsov.errors import Interrupted, RsovError
 
 BUG_FILE = "last-error.txt"
 
@@ -27,7 +26,10 @@ def wants_json(arguments: Sequence[str]) -> bool:
 
 def error_document(error: RsovError) -> dict[str, Any]:
     """One entry of ``errors`` in the JSON documents."""
-    return {"id": error.id, "message": error.what, "where": error.where, "why": error.why, "hint": error.fix}
+    from rsov.term import mask
+
+    texts = {"message": error.what, "where": error.where, "why": error.why, "hint": error.fix}
+    return {"id": error.id, **{key: mask(text) for key, text in texts.items()}}
 
 
 def print_error(error: BaseException, verbosity: int) -> None:
@@ -37,7 +39,8 @@ def print_error(error: BaseException, verbosity: int) -> None:
     if isinstance(error, RsovError):
         term.say(term.format_error(error))
     if verbosity > 1:
-        sys.stderr.write(term.mask("".join(traceback.format_exception(error))))
+        for line in term.mask("".join(traceback.format_exception(error))).splitlines():
+            term.say(line)  # a line each: names in it are escaped
 
 
 def show_error(error: RsovError, arguments: Sequence[str]) -> int:
