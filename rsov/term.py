@@ -24,8 +24,8 @@ Colour = Literal["auto", "always", "never"]
 
 MAX_WIDTH = 100
 _CARET = re.compile(r"\n *\^$")
-_QUERY = re.compile(r"(\b[a-z][a-z0-9+.-]*://[^\s?\"']*)\?[^\s\"']*", re.IGNORECASE)
-_LOGIN = re.compile(r"://[^\s/@\"']+@")
+_QUERY = re.compile(r"(\b[a-z][a-z0-9+.-]+:/+[^\s?\"']*)\?[^\s\"']*", re.IGNORECASE)
+_LOGIN = re.compile(r"(\b[a-z][a-z0-9+.-]+:/+)[^\s/@\"']+@", re.IGNORECASE)
 
 
 def plain(text: object) -> str:
@@ -131,7 +131,7 @@ def _end_silently(stream: TextIO) -> NoReturn:
 
 def mask(text: str) -> str:
     """URLs without their query and without a password: both may carry keys."""
-    return _LOGIN.sub("://***@", _QUERY.sub(r"\1?***", text))
+    return _LOGIN.sub(r"\1***@", _QUERY.sub(r"\1?***", text))
 
 
 def format_error(error: RsovError) -> Text:
