@@ -1,0 +1,263 @@
+"""The whole job on a large mosaic: speed against the bare network, peak memory, and a rival.
+
+    python benchmarks/mosaic.py --work /tmp/mosaic --orthos ../shared/data/orthos
+    python benchmarks/mosaic.py --work /tmp/mosaic --orthos ../shared/data/orthos --sizes 10000,20000 --precision bf16
+    python benchmarks/mosaic.py --work /tmp/mosaic --orthos ../shared/data/orthos --geoai /path/to/venv/bin/python
+
+The mosaic is made of real 0.5 m pictures, mirrored copies side by side, without nodata, at a ground sampling distance
+that the model reads as it is: every input pixel passes the network. Mpx are input pixels. "Bare" is the time of the
+network alone over the same tiles (uint8 tiles in memory to class scores), in a process of its own, by the same code.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+
+from benchmarks.processes import Measured, measured
+
+PICTURES = ("koeln_50cm.tif", "aachen_50cm.tif")
+PROMPTS = "forest,road,water,building"
+BARE_TILES = 16
+"""Distinct tiles held in memory by the bare run; it goes round them until all tiles of the mosaic were run."""
+RIVAL_SIZE = 5000
+
+
+def main() -> None:
+    arguments = parse()
+    arguments.work.mkdir(parents=True, exist_ok=True)
+    for size in arguments.sizes:
+        mosaic = make_mosaic(arguments.work / f"mosaic_{size}_{arguments.compress}.tif", size, arguments)
+        for precision in arguments.precision:
+            compare(mosaic, size, precision, arguments)
+    if arguments.geoai is not None:
+        rival(arguments)
+
+
+def parse() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--work", type=Path, required=True, help="folder for mosaics and maps; kept")
+    parser.add_argument("--orthos", type=Path, required=True, help=f"folder of {', '.join(PICTURES)}")
+    parser.add_argument("--sizes", type=lambda text: [int(n) for n in text.split(",")], default=[10_000])
+    parser.add_argument("--precision", type=lambda text: text.split(","), default=["bf16", "fp32"])
+    parser.add_argument("--compress", choices=("jpeg", "deflate"), default="jpeg")
+    parser.add_argument("--no-bare", action="store_true", help="skip the bare network")
+    parser.add_argument("--no-polygons", action="store_true", help="skip the run without polygons")
+    parser.add_argument("--model", default="bundled")
+    parser.add_argument(
+        "--geoai", type=Path, help="python of an environment with geoai-py: run the rival too"
+    )
+    return parser.parse_args()
+
+
+def make_mosaic(path: Path, size: int, arguments: argparse.Namespace) -> Path:
+    """A tiled GeoTIFF of size x size real pixels; made once."""
+    import rasterio
+    from rasterio.windows import Window
+
+    if path.exists():
+        return path
+    pictures = []
+    for name in PICTURES:
+        with rasterio.open(arguments.orthos / name) as source:
+            pictures.append(source.read())
+            profile = {"crs": source.crs, "transform": source.transform}
+    settings = {"jpeg": {"photometric": "YCBCR", "jpeg_quality": 90}, "deflate": {"predictor": 2}}[
+        arguments.compress
+    ]
+    part = path.with_suffix(".part.tif")
+    layout = {
+        "tiled": True,
+        "blockxsize": 512,
+        "blockysize": 512,
+        "interleave": "pixel",
+        "bigtiff": "IF_SAFER",
+    }
+    with rasterio.open(
+        part, "w", driver="GTiff", width=size, height=size, count=3, dtype="uint8", compress=arguments.compress,
+        **layout, **profile, **settings,
+    ) as target:  # fmt: skip
+        for row in range(0, size, 512):
+            height = min(512, size - row)
+            target.write(rows(pictures, row, height, size), window=Window(0, row, size, height))
+    part.rename(path)
+    return path
+
+
+def rows(pictures: list[np.ndarray], first: int, height: int, width: int) -> np.ndarray:
+    """Rows of the endless picture in which copies alternate and are mirrored at every edge."""
+    side = pictures[0].shape[1]
+    out = np.empty((3, height, width), np.uint8)
+    for y in range(height):
+        down, inner_y = divmod(first + y, side)
+        inner_y = side - 1 - inner_y if down % 2 else inner_y
+        for across in range(-(-width // side)):
+            line = pictures[(down // 2 + across // 2) % len(pictures)][:, inner_y]
+            left = across * side
+            out[:, y, left : left + side] = (line[:, ::-1] if across % 2 else line)[:, : width - left]
+    return out
+
+
+def compare(mosaic: Path, size: int, precision: str, arguments: argparse.Namespace) -> None:
+    """Bare network, predict with and without polygons."""
+    mpx = size * size / 1e6
+    bare = None if arguments.no_bare else bare_forward(mosaic, precision, arguments)
+    if bare is not None:
+        print(
+            f"{size} px {precision}: bare network {bare['scores_s']:6.1f} s over {bare['tiles']} tiles of {bare['tile']} px"
+            f" (features alone {bare['features_s']:.1f} s, {bare['threads']} threads, CPU {bare['cpu_s']:.1f} s)"
+        )
+    for formats in ("gpkg",) if arguments.no_polygons else ("gpkg", "none"):
+        run, report = predict(mosaic, precision, formats, arguments)
+        ratio = f", {run.seconds / bare['scores_s']:.2f} x bare" if bare else ""
+        print(
+            f"{size} px {precision}: rsov predict to COG{' and GPKG' if formats == 'gpkg' else ', no polygons'}"
+            f" {run.seconds:6.1f} s, {mpx / run.seconds:.2f} Mpx/s{ratio}, CPU {run.cpu_seconds:.1f} s,"
+            f" peak {run.peak / 2**20:.0f} MB"
+        )
+        print(f"    timing {json.dumps(report['timing'])}; {json.dumps(report['metrics'])}")
+
+
+def predict(
+    mosaic: Path, precision: str, formats: str, arguments: argparse.Namespace
+) -> tuple[Measured, dict]:
+    """One run of the command line in a process of its own."""
+    out = arguments.work / f"map_{mosaic.stem}_{precision}_{formats}"
+    run = measured(
+        [
+            sys.executable,
+            "-m",
+            "rsov.cli",
+            "predict",
+            str(mosaic),
+            "--prompts",
+            PROMPTS,
+            "-o",
+            f"{out}/",
+            "--overwrite",
+        ]
+        + [
+            "--precision",
+            precision,
+            "--vector-format",
+            formats,
+            "--model",
+            arguments.model,
+            "--progress",
+            "none",
+        ]
+    )
+    return run, json.loads((out / f"{mosaic.stem}_report.json").read_text())
+
+
+def bare_forward(mosaic: Path, precision: str, arguments: argparse.Namespace) -> dict:
+    """The network alone, in a process of its own."""
+    code = "from benchmarks.mosaic import bare; bare()"
+    command = [sys.executable, "-c", code, str(mosaic), precision, arguments.model]
+    return json.loads(subprocess.check_output(command, text=True))
+
+
+def bare() -> None:
+    """Child: reads some tiles of the mosaic, then times as many forward passes as the mosaic has tiles."""
+    from rsov.engine.runtime import start
+
+    threads = start()
+    import torch
+
+    mosaic, precision, model = Path(sys.argv[1]), sys.argv[2], sys.argv[3]
+    segmenter, head, scene = prepare(mosaic, precision, model)
+    from rsov.engine.plan import make_plan
+
+    plan = make_plan(scene.work, scene.grid, scene.output_grid, segmenter.card, len(head.classes), 2**31)
+    places = [(r, c) for r in range(plan.rows.count) for c in range(plan.cols.count)]
+    with scene.open_reader() as reader:
+        chosen = places[:: max(1, len(places) // BARE_TILES)]
+        tiles = [np.ascontiguousarray(reader.read(plan.tile(*place).window).data)[None] for place in chosen]
+    features_s = scores_s = 0.0
+    with torch.inference_mode():
+        for tile in tiles[:3]:
+            segmenter.scores(segmenter.features(tile), head)
+        used = time.process_time()
+        for number in range(len(places)):
+            since = time.perf_counter()
+            features = segmenter.features(tiles[number % len(tiles)])
+            features_s += time.perf_counter() - since
+            segmenter.scores(features, head)
+            scores_s += time.perf_counter() - since
+    facts = {"tiles": len(places), "tile": plan.cols.tile, "threads": threads}
+    times = {"features_s": features_s, "scores_s": scores_s, "cpu_s": time.process_time() - used}
+    print(json.dumps({**facts, **times}))
+
+
+def prepare(mosaic: Path, precision: str, model: str):  # noqa: ANN201 - three objects of rsov
+    """Model, head of the benchmark's prompts with the default background, scene."""
+    from rsov.models.registry import load_segmenter
+    from rsov.raster.scene import ReadOptions, open_scene
+    from rsov.text import encoder
+    from rsov.text.background import choose_background
+    from rsov.text.cache import Embedder, cache_home
+    from rsov.text.legend import make_legend
+    from rsov.types import Notices
+
+    segmenter = load_segmenter(model, "cpu", precision)
+    legend = make_legend(PROMPTS)
+    embed = Embedder(encoder.encode, encoder.SHA256, cache_home())
+    head = segmenter.head(legend, choose_background(legend, None, embed), embed)
+    scene = open_scene(mosaic, ReadOptions(), segmenter.card.gsd, segmenter.card.gsd_range, Notices())
+    return segmenter, head, scene
+
+
+def rival(arguments: argparse.Namespace) -> None:
+    """rsov and geoai's predict_geotiff with the same network, float32, tiles of the same size, to a class raster."""
+    mosaic = make_mosaic(
+        arguments.work / f"mosaic_{RIVAL_SIZE}_{arguments.compress}.tif", RIVAL_SIZE, arguments
+    )
+    ours, _ = predict(mosaic, "fp32", "none", arguments)
+    with tempfile.TemporaryDirectory() as folder:
+        head = Path(folder) / "head.npz"
+        subprocess.run(
+            [
+                sys.executable,
+                "-c",
+                "from benchmarks.mosaic import save_head; save_head()",
+                str(mosaic),
+                arguments.model,
+                str(head),
+            ],
+            check=True,
+        )
+        root = Path(__file__).resolve().parent.parent
+        theirs = measured(
+            [
+                str(arguments.geoai),
+                str(root / "benchmarks" / "mosaic_geoai.py"),
+                str(mosaic),
+                arguments.model,
+                str(head),
+            ]
+            + [str(arguments.work / "geoai.tif")],
+            env={**os.environ, "PYTHONPATH": str(root)},
+        )
+    print(f"{RIVAL_SIZE} px fp32: rsov {ours.seconds:.1f} s, {ours.peak / 2**20:.0f} MB")
+    print(f"{RIVAL_SIZE} px fp32: geoai predict_geotiff {theirs.seconds:.1f} s, {theirs.peak / 2**20:.0f} MB")
+    print(f"geoai / rsov: time {theirs.seconds / ours.seconds:.2f}, memory {theirs.peak / ours.peak:.2f}")
+
+
+def save_head() -> None:
+    """Child: class and background vectors to a file, so that the rival needs no text encoder."""
+    _, head, _ = prepare(Path(sys.argv[1]), "fp32", sys.argv[2])
+    np.savez(sys.argv[3], classes=head.classes, background=head.background)
+
+
+if __name__ == "__main__":
+    main()
