@@ -53,18 +53,13 @@ environment: ## the environment with everything the checks need
 	@scripts/environment.sh dev
 
 .PHONY: lock
-lock: environment ## resolve all dependencies anew: constraints/lock*.txt
+lock: environment ## constraints/lock*.txt anew: every dependency with its hashes
 	@$(py) -m pip install -q uv
 	@PATH="$$(cd "$(VENV)/bin" && pwd):$$PATH" $(py) scripts/lock.py
 
 .PHONY: audit
 audit: environment ## known vulnerabilities of what is installed; skips where the service cannot be reached
 	@scripts/audit.sh
-
-.PHONY: lock
-lock: environment ## constraints/lock*.txt anew: every dependency with its hashes
-	@$(py) -m pip install -q uv
-	@$(py) scripts/lock.py
 
 .PHONY: robustness
 robustness: ## docs/robustness.md anew, from the names of the tests

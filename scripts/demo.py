@@ -14,7 +14,7 @@ import shlex
 import subprocess
 import sys
 import zipfile
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 PACKAGE = "deepforest==2.1.0"
@@ -26,19 +26,24 @@ GAP = 24
 
 @dataclass(frozen=True)
 class Picture:
-    """What to map: a file, the words for it, and metres per pixel where the file does not say."""
+    """What to map: a file, the words for it, further options."""
 
     path: Path
     prompts: str
-    gsd: float | None = None
+    options: tuple[str, ...] = ()
 
 
-REAL = (
-    # (place in the package, prompts, metres per pixel); a road through forest in Yellowstone, without
-    # georeference, and pines on sand in Florida
-    ("deepforest/data/2019_YELL_2_541000_4977000_image_crop.png", "road,forest,grass", 0.1),
-    ("deepforest/data/OSBS_029.tif", "trees,bare ground|sand", None),
-)
+REAL = {
+    # A road through forest in Yellowstone; the file has no georeference, its pixels are 0.1 m
+    "deepforest/data/2019_YELL_2_541000_4977000_image_crop.png": Picture(
+        Path("yellowstone.png"), "road,forest,grass", ("--gsd", "0.1")
+    ),
+    # Pines on sand in Florida; the file calls white (255) nodata, but it is sunlit sand
+    "deepforest/data/OSBS_029.tif": Picture(
+        Path("florida.tif"), "trees,bare ground|sand", ("--nodata", "none")
+    ),
+}
+"""Name in the package -> what to map."""
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -51,10 +56,12 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--cache", type=Path, default=Path(".demo"), help="folder for what is fetched")
     given = parser.parse_args(arguments)
     if given.ortho is not None:
-        pictures = [Picture(given.ortho, given.prompts or PROMPTS, given.gsd)]
+        pictures = [
+            Picture(given.ortho, given.prompts or PROMPTS, ("--gsd", str(given.gsd)) if given.gsd else ())
+        ]
     else:
         pictures = [
-            Picture(picture.path, given.prompts or picture.prompts, picture.gsd)
+            replace(picture, prompts=given.prompts or picture.prompts)
             for picture in real_pictures(given.cache) or drawn_pictures(given.cache)
         ]
     for picture in pictures:
@@ -91,10 +98,10 @@ def real_pictures(cache: Path) -> list[Picture]:
         return []
     pictures = []
     with zipfile.ZipFile(wheel) as package:
-        for name, prompts, gsd in REAL:
-            path = cache / Path(name).name
+        for name, picture in REAL.items():
+            path = cache / picture.path
             path.write_bytes(package.read(name))
-            pictures.append(Picture(path, prompts, gsd))
+            pictures.append(replace(picture, path=path))
     return pictures
 
 
@@ -110,18 +117,8 @@ def drawn_pictures(cache: Path) -> list[Picture]:
 
 def predict(picture: Picture, out: Path) -> int:
     """Run the command as a user would type it."""
-    words = [
-        "predict",
-        str(picture.path),
-        "--prompts",
-        picture.prompts,
-        "-o",
-        f"{out}/",
-        "--quicklook",
-        "--overwrite",
-    ]
-    if picture.gsd is not None:
-        words += ["--gsd", str(picture.gsd)]
+    words = ["predict", str(picture.path), "--prompts", picture.prompts, *picture.options]
+    words += ["-o", f"{out}/", "--quicklook", "--overwrite"]
     print(f"\n$ rsov {shlex.join(words)}", flush=True)
     return subprocess.run([str(Path(sys.executable).with_name("rsov")), *words], check=False).returncode
 

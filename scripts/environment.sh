@@ -13,15 +13,14 @@ readonly what="${1:-base}"
 readonly venv="${VENV:-.venv}"
 readonly torch_version=2.13.0
 readonly py="$venv/bin/python"
-readonly stamp="$venv/.rsov-$what"
 
 say() { printf 'environment: %s\n' "$*" >&2; }
 stop() { say "$*"; exit 1; }
 pip() { "$py" -m pip --disable-pip-version-check "$@"; }
 
-# The path is part of it, for an environment that was moved points to the old folder.
+# What an environment was made from. The path is part of it: one that was moved points to the old folder.
 fingerprint() {
-    { pwd; printf '%s\n' "$what" "${TORCH_INSTALL_ARGS:-}"; cat pyproject.toml constraints/*.txt scripts/environment.sh; } | sha256sum
+    { pwd; printf '%s\n' "${TORCH_INSTALL_ARGS:-}"; cat pyproject.toml constraints/*.txt scripts/environment.sh; } | sha256sum
 }
 
 supported() { "$1" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' 2>/dev/null; }
@@ -110,14 +109,17 @@ install_rsov() {
 }
 
 main() {
-    local now
+    local now made
     now=$(fingerprint)
-    if [ -x "$py" ] && { [ "$(cat "$stamp" 2>/dev/null)" = "$now" ]; }; then return; fi
+    # an environment for the tests serves the demo too
+    for made in "$venv/.rsov-$what" "$venv/.rsov-dev"; do
+        if [ -x "$py" ] && [ "$(cat "$made" 2>/dev/null)" = "$now" ]; then return; fi
+    done
     if ! "$py" -m pip --version >/dev/null 2>&1; then create; fi
     install_torch
     install_rsov
     "$py" -c 'import fiona, numba, rasterio, torch' || stop "the environment is broken; delete $venv and try again"
-    printf '%s\n' "$now" >"$stamp"
+    printf '%s\n' "$now" >"$venv/.rsov-$what"
     say "ready in $SECONDS s: $venv, torch $(installed torch)"
 }
 

@@ -37,7 +37,7 @@ def _package(demo: ModuleType, folder: Path) -> Path:
     """A package of the same layout, with tiny pictures in it."""
     wheel = folder / "deepforest-2.1.0-py3-none-any.whl"
     with zipfile.ZipFile(wheel, "w") as package:
-        for name, _, _ in demo.REAL:
+        for name in demo.REAL:
             package.writestr(name, f"pixels of {name}")
         package.writestr("deepforest/main.py", "raise SystemExit('never run')")
     return wheel
@@ -50,10 +50,8 @@ def test_pictures_are_unzipped_from_the_package_that_was_fetched_before(
     monkeypatch.setattr(demo, "PACKAGE_SHA256", hashlib.sha256(wheel.read_bytes()).hexdigest())
     monkeypatch.setattr(demo.subprocess, "run", lambda *_, **__: pytest.fail("nothing is to be fetched"))
     pictures = demo.real_pictures(tmp_path)
-    assert [picture.path.read_text() for picture in pictures] == [
-        f"pixels of {name}" for name, _, _ in demo.REAL
-    ]
-    assert [picture.gsd for picture in pictures] == [0.1, None]
+    assert [picture.path.read_text() for picture in pictures] == [f"pixels of {name}" for name in demo.REAL]
+    assert [picture.options for picture in pictures] == [("--gsd", "0.1"), ("--nodata", "none")]
     assert not list(tmp_path.rglob("main.py"))
 
 
@@ -98,20 +96,8 @@ def test_ones_own_picture_and_words_are_what_rsov_is_given(
     monkeypatch.setattr(demo.subprocess, "run", run)
     out = tmp_path / "out"
     demo.main(["--ortho", "a b.tif", "--prompts", "bare ground,road", "--gsd", "0.2", "--out", str(out)])
-    assert commands == [
-        [
-            "predict",
-            "a b.tif",
-            "--prompts",
-            "bare ground,road",
-            "-o",
-            f"{out}/",
-            "--quicklook",
-            "--overwrite",
-            "--gsd",
-            "0.2",
-        ]
-    ]
+    words = ["predict", "a b.tif", "--prompts", "bare ground,road", "--gsd", "0.2"]
+    assert commands == [[*words, "-o", f"{out}/", "--quicklook", "--overwrite"]]
     assert "$ rsov predict 'a b.tif' --prompts 'bare ground,road'" in capsys.readouterr().out
 
 

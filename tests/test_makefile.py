@@ -75,6 +75,17 @@ def test_a_second_call_with_nothing_changed_does_nothing(machine: Machine) -> No
     assert (again.returncode, again.stderr, machine.calls) == (0, "", [])
 
 
+def test_an_environment_for_the_tests_serves_the_demo_but_not_the_other_way(machine: Machine) -> None:
+    machine.run("scripts/environment.sh", "base")
+    assert "ready" in machine.run("scripts/environment.sh", "dev").stderr
+    (machine.root / ".venv/.rsov-base").unlink()
+    assert machine.run("scripts/environment.sh", "base").stderr == ""
+
+
+def test_no_target_is_defined_twice(machine: Machine) -> None:
+    assert machine.run("make", "help").stderr == ""
+
+
 def test_a_changed_dependency_list_and_a_moved_folder_are_noticed(machine: Machine) -> None:
     machine.run("scripts/environment.sh", "dev")
     (machine.root / "pyproject.toml").write_text("# changed\n")
