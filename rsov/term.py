@@ -5,6 +5,7 @@ Nothing else in the package prints.
 
 from __future__ import annotations
 
+import io
 import os
 import re
 import sys
@@ -14,7 +15,7 @@ from typing import TYPE_CHECKING, Literal, NoReturn, TextIO
 from rsov.errors import ExitCode
 
 if TYPE_CHECKING:
-    from rich.console import Console
+    from rich.console import Console, RenderableType
     from rich.text import Text
 
     from rsov.errors import RsovError
@@ -67,9 +68,12 @@ def _width() -> int:
 
 @lru_cache(maxsize=8)
 def _console(stream: TextIO, colour: bool) -> Console:
+    return _make_console(stream, colour, None if stream.isatty() else _width(), soft_wrap=not stream.isatty())
+
+
+def _make_console(stream: TextIO, colour: bool, width: int | None, *, soft_wrap: bool = False) -> Console:
     from rich.console import Console
 
-    terminal = stream.isatty()
     return Console(
         file=stream,
         markup=False,
@@ -77,10 +81,18 @@ def _console(stream: TextIO, colour: bool) -> Console:
         emoji=False,
         no_color=not colour,
         force_terminal=colour,  # without colour no escape is sent, cursor movements included
-        force_interactive=colour and terminal,
-        width=None if terminal else _width(),
-        soft_wrap=not terminal,
+        force_interactive=colour and stream.isatty(),
+        width=width,
+        soft_wrap=soft_wrap,
     )
+
+
+def rendered(renderable: RenderableType, width: int) -> str:
+    """A table or text as plain lines of at most ``width`` cells, without blanks at their ends."""
+    out = io.StringIO()
+    console = _make_console(out, colour=False, width=width)
+    console.print(renderable)
+    return "\n".join(line.rstrip() for line in out.getvalue().splitlines())
 
 
 class _Choice:

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import io
 from typing import TYPE_CHECKING
 
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from rsov.term import safe
+from rsov.term import rendered, safe
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -61,12 +59,7 @@ def areas_table(areas: Sequence[ClassArea], *, title: str = "") -> Table:
 
 def areas_text(areas: Sequence[ClassArea], *, title: str = "", width: int = WIDTH) -> str:
     """The same as plain text."""
-    out = io.StringIO()
-    console = Console(
-        file=out, width=width, no_color=True, force_terminal=False, markup=False, highlight=False
-    )
-    console.print(areas_table(areas, title=title))
-    return "\n".join(line.rstrip() for line in out.getvalue().splitlines())
+    return rendered(areas_table(areas, title=title), width)
 
 
 def area_unit(largest_m2: float) -> tuple[float, str]:
