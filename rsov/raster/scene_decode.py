@@ -14,7 +14,7 @@ from rsov.kernels.scaling import apply_linear, apply_lut
 from rsov.raster.preflight import Fingerprint
 from rsov.raster.radiometry import Radiometry
 from rsov.raster.scene_bands import BandPlan, valid_samples
-from rsov.raster.scene_view import View, changed_error, codec_error, deepest, is_memory, memory_error
+from rsov.raster.scene_view import View, changed_error, codec_error, deepest, gdal_errors, is_memory, memory_error
 from rsov.types import Window
 
 if TYPE_CHECKING:
@@ -79,18 +79,16 @@ class RawReader:
     def _mask(self, ds: DatasetReader, window: Window) -> Valid:
         try:
             mask = ds.read_masks(self.bands.indexes[0], window=_gdal_window(window)) != 0
-        except Exception as error:
+        except gdal_errors() as error:
             raise self._fault(ds, window, error) from error
         return None if mask.all() else mask
 
     def _samples(
         self, ds: DatasetReader, indexes: tuple[int, ...], window: Window
     ) -> tuple[NDArray[Any], Valid]:
-        from rasterio.errors import RasterioError
-
         try:
             return ds.read(list(indexes), window=_gdal_window(window)), None
-        except (RasterioError, OSError, MemoryError) as error:
+        except gdal_errors() as error:
             if not self.skip_bad or is_memory(error):
                 raise self._fault(ds, window, error) from error
         return self._block_by_block(ds, indexes, window)
@@ -98,8 +96,6 @@ class RawReader:
     def _block_by_block(
         self, ds: DatasetReader, indexes: tuple[int, ...], window: Window
     ) -> tuple[NDArray[Any], NDArray[np.bool_]]:
-        from rasterio.errors import RasterioError
-
         dtype = np.result_type(*(ds.dtypes[i - 1] for i in indexes))
         out = np.zeros((len(indexes), window.height, window.width), dtype)
         good = np.ones((window.height, window.width), bool)
@@ -108,7 +104,7 @@ class RawReader:
             columns = slice(part.col - window.col, part.right - window.col)
             try:
                 out[:, rows, columns] = ds.read(list(indexes), window=_gdal_window(part))
-            except (RasterioError, OSError):
+            except gdal_errors():
                 good[rows, columns] = False
                 self.bad.add((part.row - part.row % self.block[0], part.col - part.col % self.block[1]))
         return out, good
@@ -148,12 +144,10 @@ class RawReader:
         )
 
     def _first_bad(self, ds: DatasetReader, window: Window) -> Window:
-        from rasterio.errors import RasterioError
-
         for part in self._blocks(window):
             try:
                 ds.read(list(self.bands.indexes), window=_gdal_window(part))
-            except (RasterioError, OSError):
+            except gdal_errors():
                 return part
         return window
 

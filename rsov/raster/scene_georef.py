@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from rasterio.io import DatasetReader
 
 _GSD_DIFFERENCE = 0.10
+_LEAST_POINTS = 3
+"""An affine needs three."""
 _PLAUSIBLE_METRES = (0.002, 1000.0)
 """Pixel sizes that can be metres when the CRS is not known; outside, the number is no length on the ground."""
 _DEGREES_SLACK = 1.0
@@ -79,7 +81,7 @@ def locate(ds: DatasetReader, options: ReadOptions, name: str, notices: Notices)
     """
     crs = _crs(ds, options, name, notices)
     transform, how = ds.transform, "file"
-    points, points_crs = ds.gcps
+    points, _ = ds.gcps
     no_grid = transform == Affine.identity()
     if points and no_grid:
         return _with_points(ds, options, name, notices)
@@ -157,6 +159,14 @@ def _crs(ds: DatasetReader, options: ReadOptions, name: str, notices: Notices) -
 
 def _with_points(ds: DatasetReader, options: ReadOptions, name: str, notices: Notices) -> Place:
     points, points_crs = ds.gcps
+    if len(points) < _LEAST_POINTS and options.gcp in ("refuse", "warp"):
+        raise InputError(
+            "E-input-transform",
+            f"{name} has an impossible pixel size",
+            where=f"{len(points)} tie point(s) and no pixel size, or one of zero",
+            why="a damaged header or world file",
+            fix="repair the georeference (gdal_edit -a_ullr), or --gcp ignore and --gsd",
+        )
     if options.gcp == "refuse":
         raise InputError(
             "E-gcp",

@@ -25,7 +25,7 @@ from rsov.raster.scene_georef import Place, check_crs, locate
 from rsov.raster.scene_grids import crop_window, like_grid, output_grid, warp_for
 from rsov.raster.scene_options import ReadOptions
 from rsov.raster.scene_sample import Sample, take_sample
-from rsov.raster.scene_view import View, upright
+from rsov.raster.scene_view import View, gdal_errors, open_error, upright
 from rsov.raster.workgrid import choose_scale, work_grid
 from rsov.types import Grid, Notices, Window
 
@@ -73,7 +73,7 @@ def build_scene(
     )
     descriptor = os.open(path, os.O_RDONLY)
     try:
-        opened = _open(source, options, notices)
+        opened = _checked(source, options, notices)
         window = crop_window(opened.place.grid, options)
         grid = opened.place.grid.crop(window)
         aoi = read_aoi(options.aoi, grid) if options.aoi is not None else None
@@ -119,6 +119,13 @@ def _warn_about_drivers(notices: Notices) -> None:
             f"GDAL was loaded before rsov, with {len(loaded)} drivers that rsov does not allow; "
             "files beside a picture (.msk, .tfw) are not used. Import rsov first.",
         )
+
+
+def _checked(source: Source, options: ReadOptions, notices: Notices) -> _Opened:
+    try:
+        return _open(source, options, notices)
+    except gdal_errors() as error:
+        raise open_error(source, error) from error
 
 
 def _open(source: Source, options: ReadOptions, notices: Notices) -> _Opened:

@@ -73,7 +73,7 @@ class View:
 @contextmanager
 def _opened(source: Source) -> Iterator[DatasetReader]:
     import rasterio
-    from rasterio.errors import NotGeoreferencedWarning, RasterioError
+    from rasterio.errors import NotGeoreferencedWarning
 
     settings = {} if _sidecars_are_safe() else {"GDAL_DISABLE_READDIR_ON_OPEN": "EMPTY_DIR"}
     warnings.filterwarnings("ignore", category=NotGeoreferencedWarning)  # said once, as W-no-gsd
@@ -82,7 +82,7 @@ def _opened(source: Source) -> Iterator[DatasetReader]:
             # rasterio's environments belong to a thread, and another one may close the handle.
             with rasterio.Env(**settings):
                 ds = rasterio.open(target, driver=source.driver)
-        except (RasterioError, OSError, ValueError) as error:
+        except gdal_errors() as error:
             raise open_error(source, error) from error
         with closing(ds):
             if Fingerprint.of(source.path.stat()) != source.fingerprint:
@@ -134,6 +134,15 @@ def _warped(ds: DatasetReader, warp: Warp) -> Any:
     if warp.nodata is not None:
         options |= {"src_nodata": warp.nodata, "UNIFIED_SRC_NODATA": warp.unified}
     return WarpedVRT(ds, **options)
+
+
+@lru_cache(maxsize=1)
+def gdal_errors() -> tuple[type[Exception], ...]:
+    """What rasterio raises for GDAL's faults; now and then GDAL's own, from an earlier call, come through."""
+    from rasterio._err import CPLE_BaseError
+    from rasterio.errors import RasterioError
+
+    return RasterioError, CPLE_BaseError, OSError, ValueError, MemoryError, OverflowError
 
 
 def upright(orientation: int, width: int, height: int, crs: CRS) -> Warp:
