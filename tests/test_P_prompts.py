@@ -262,12 +262,13 @@ def test_P12_an_existing_file_is_read_and_a_word_is_a_word(tmp_path: Path) -> No
     assert names(parse_prompts("water", tmp_path)) == ["water"]
 
 
-def test_P13_standard_input_is_read_once(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("dash", ["-", "@-"])
+def test_P13_standard_input_is_read_once(monkeypatch: pytest.MonkeyPatch, dash: str) -> None:
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"forest | wood\nroad\n")))
-    legend = parse_prompts("@-")
+    legend = parse_prompts(dash)
     assert names(legend) == ["forest", "road"]
     with pytest.raises(UsageError, match="once"):
-        choose_background(legend, "@-", no_encoder)
+        choose_background(legend, dash, no_encoder)
 
 
 def test_P13_a_terminal_is_told_what_is_awaited(

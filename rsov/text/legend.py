@@ -22,17 +22,17 @@ def parse_prompts(text: str, base: Path | None = None) -> Legend:
     """The legend of a ``--prompts`` value.
 
     Args:
-        text: classes parted by commas, or ``@FILE``, or an existing file's name, or ``@-`` (standard input).
+        text: classes parted by commas, or ``@FILE``, or an existing file's name, or ``-`` (standard input).
         base: folder that file names are relative to; the current one by default.
 
     Raises:
         UsageError: every fault in the words or in the file, with its position.
     """
+    if text.strip() in {"-", "@-"}:
+        return build_legend(read_standard_input())
     path = _named_file(text, base or Path.cwd())
     if path is not None:
         return read_legend(path)
-    if text.strip() == "@-":
-        return build_legend(read_standard_input())
     drafts = parse_line(text, "--prompts", commas_part_classes=True, comments=False)
     return build_legend(drafts)
 
@@ -103,7 +103,7 @@ def build_legend(drafts: Iterable[Draft]) -> Legend:
 def _named_file(text: str, base: Path) -> Path | None:
     """The file that a ``--prompts`` value names, ``None`` if it holds names of classes."""
     stripped = text.strip()
-    explicit = stripped.startswith("@") and stripped != "@-"
+    explicit = stripped.startswith("@")
     name = stripped[1:] if explicit else stripped
     if not name or "\0" in name or len(name.encode("utf-8", "surrogateescape")) > 4096:
         return None
