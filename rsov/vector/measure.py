@@ -43,7 +43,9 @@ class Ground:
     @property
     def pixel_area(self) -> float:
         """Area of a pixel in the middle of the scene, m2."""
-        e, f, g = self.tensor[self.tensor.shape[0] // 2, self.tensor.shape[1] // 2]
+        rows, columns = self.tensor.shape[:2]
+        middle = self.tensor[(rows - 1) // 2 : rows // 2 + 1, (columns - 1) // 2 : columns // 2 + 1]
+        e, f, g = middle.mean(axis=(0, 1))
         return math.sqrt(max(e * g - f * f, 0.0))
 
     def measure(self, regions: Regions) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -64,6 +66,8 @@ def ground(grid: Grid) -> Ground:
     if grid.crs is None:
         return Ground(np.tile([1.0, 0.0, 1.0], (2, 2, 1)), grid.width, grid.height, "px")
     crs = horizontal(grid)
+    if crs.is_bound and crs.source_crs is not None:  # a way to WGS 84 is attached; distances do not need it
+        crs = crs.source_crs
     if crs.geodetic_crs is None:
         tensor = _planar(grid, crs)
     elif crs.is_geographic:

@@ -111,6 +111,7 @@ def write_polygons(
         fiona.errors.DriverIOError: GDAL could not write; an ``OSError``.
     """
     import fiona
+    from fiona._err import CPLE_BaseError  # what GDAL says while a file is closed; public nowhere
     from fiona.errors import DriverIOError, FionaError
 
     check_format(fmt, grid)
@@ -139,8 +140,9 @@ def write_polygons(
         try:
             with fiona.open(path_part, "w", **_creation(grid, fmt, stats.layer)) as out:
                 out.writerecords(features())
-        except (FionaError, RuntimeError) as error:
-            raise DriverIOError(str(error) or type(error).__name__) from error
+        except (FionaError, CPLE_BaseError, RuntimeError) as error:
+            first = error.__context__ or error  # closing after a failed write fails as well
+            raise DriverIOError(str(first) or type(first).__name__) from error
     if fmt == "gpkg":
         _finish_geopackage(path_part, stats.layer, style_qml, start_time)
     _warn(stats, fmt, path_part, max_vertices, notices)
