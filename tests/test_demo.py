@@ -10,13 +10,20 @@ import zipfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pytest
+import rasterio
 from PIL import Image
 
 from rsov.datasets.synthetic import make_scene
+from rsov.jobs.preview import Preview
+from rsov.raster.scene import ReadOptions, open_scene
+from rsov.types import Notices, Window
 
 if TYPE_CHECKING:
     from types import ModuleType
+
+    from rsov.raster.scene import Scene
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -125,3 +132,28 @@ def test_the_demo_leaves_a_picture_and_says_where(
     assert {path.name for path in out.iterdir()} >= {
         "small_classes.tif", "small_classes.gpkg", "small_classes.qml", "small_report.json",
     }  # fmt: skip
+
+
+def _preview(path: Path, gsd: float) -> tuple[Preview, Scene]:
+    """The quicklook's picture of a scene, after the engine has read it all for a model of 0.4 m."""
+    make_scene(path, size=(240, 200), gsd=gsd, seed=1)
+    scene = open_scene(path, ReadOptions(scale="none"), 0.4, (0.3, 0.6), Notices())
+    preview = Preview(scene, (720, 600))
+    work = Window(0, 0, scene.work.width, scene.work.height)
+    with scene.open_reader() as reader:
+        preview.add(work, reader.read(work))
+    return preview, scene
+
+
+@pytest.mark.parametrize("gsd", [0.1, 0.4])
+def test_a_small_picture_is_shown_in_its_own_detail_not_the_models(tmp_path: Path, gsd: float) -> None:
+    preview, _ = _preview(tmp_path / "fine.tif", gsd)
+    with rasterio.open(tmp_path / "fine.tif") as source:
+        np.testing.assert_array_equal(preview.picture.transpose(2, 0, 1), source.read())
+
+
+def test_a_large_picture_is_not_read_twice(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("rsov.jobs.preview.DETAIL_PIXELS", 0)
+    preview, scene = _preview(tmp_path / "fine.tif", 0.1)
+    assert preview.picture.shape == (scene.work.height, scene.work.width, 3)
+    assert preview.picture.std() > 10

@@ -1,7 +1,8 @@
-"""The input in the size of the quicklook, picked up while the engine reads: no pixel is decoded twice (R16)."""
+"""The input in the size of the quicklook, picked up while the engine reads: large scenes are read once (R16)."""
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
@@ -18,35 +19,63 @@ BLANK = 255
 """White where nothing was read."""
 
 
-class Preview:
-    """A canvas over the output grid; each cell shows the work pixel at its centre.
+DETAIL_PIXELS = 4 << 20
+"""Sources up to this size are read once more where the quicklook shows more detail than the model sees."""
 
-    ``picture`` is uint8 (height, width, 3). Reader threads fill different cells, or the same ones with equal values.
+
+class Preview:
+    """A canvas over the output grid; each cell shows the pixel at its centre.
+
+    Filled with work pixels as they are read; reader threads fill different cells, or the same ones with equal
+    values. A small source that is finer than the work grid is shown as it is.
     """
 
     def __init__(self, scene: Scene, size: tuple[int, int]) -> None:
-        width, height = size
-        self.picture = np.full((height, width, 3), BLANK, np.uint8)
-        to_source = ~scene.grid.transform * scene.output_grid.transform
-        out = scene.output_grid
-        self._columns = _work_pixels(width, out.width, to_source.a, to_source.c, scene.work.scale_x)
-        self._rows = _work_pixels(height, out.height, to_source.e, to_source.f, scene.work.scale_y)
+        self._scene = scene
+        out, work = scene.output_grid, scene.work
+        to_source = ~scene.grid.transform * out.transform
+        across = abs(out.width * to_source.a), abs(out.height * to_source.e)
+        enlarged = size[0] > across[0] / work.scale_x
+        self._detail = enlarged and not work.native and scene.grid.width * scene.grid.height <= DETAIL_PIXELS
+        scale = (1.0, 1.0) if self._detail else (work.scale_x, work.scale_y)
+        # Not more cells than pixels (the sheet enlarges smoothly), two a cell of the sheet at most
+        width, height = (
+            max(1, min(wanted * (2 if self._detail else 1), math.ceil(length / step)))
+            for wanted, length, step in zip(size, across, scale, strict=True)
+        )
+        self._canvas = np.full((height, width, 3), BLANK, np.uint8)
+        self._columns = _pixels_under(width, out.width, to_source.a, to_source.c, scale[0])
+        self._rows = _pixels_under(height, out.height, to_source.e, to_source.f, scale[1])
+
+    @property
+    def picture(self) -> NDArray[np.uint8]:
+        """What was read, uint8 (height, width, 3); of the shape asked for or smaller, or twice as large."""
+        if self._detail:
+            from rsov.raster.scene_chunks import source_validity
+
+            whole = self._scene.grid.window
+            with self._scene.view.open() as source:
+                data, _ = self._scene.decoder.decode(source, self._scene.on_view(whole))
+                valid = source_validity(self._scene, lambda: source, whole)
+            self._fill(whole, data, np.ones(data.shape[1:], bool) if valid is None else valid)
+        return self._canvas
 
     def add(self, window: Window, pixels: Pixels) -> None:
         """A window of the work grid that was read."""
-        data, valid = pixels.data, pixels.valid
+        if not self._detail:
+            self._fill(window, pixels.data, pixels.valid)
+
+    def _fill(self, window: Window, data: NDArray[np.uint8], valid: NDArray[np.bool_]) -> None:
         rows = np.flatnonzero((self._rows >= window.row) & (self._rows < window.row + data.shape[1]))
         columns = np.flatnonzero((self._columns >= window.col) & (self._columns < window.col + data.shape[2]))
         if not len(rows) or not len(columns):
             return
         place = np.ix_(self._rows[rows] - window.row, self._columns[columns] - window.col)
         seen = np.moveaxis(data[:, place[0], place[1]], 0, 2)
-        if valid is not None:
-            seen = np.where(valid[place][:, :, np.newaxis], seen, np.uint8(BLANK))
-        self.picture[np.ix_(rows, columns)] = seen
+        self._canvas[np.ix_(rows, columns)] = np.where(valid[place][:, :, np.newaxis], seen, np.uint8(BLANK))
 
 
-def _work_pixels(cells: int, size: int, a: float, c: float, scale: float) -> NDArray[np.int64]:
+def _pixels_under(cells: int, size: int, a: float, c: float, scale: float) -> NDArray[np.int64]:
     centres = (np.arange(cells) + 0.5) * size / cells
     found: NDArray[np.int64] = np.floor((centres * a + c) / scale).astype(np.int64)
     return found
