@@ -14,6 +14,7 @@ import pytest
 from rich.console import Console
 from rich.text import Text
 
+from rsov import predict
 from rsov.errors import ExitCode, UsageError
 from rsov.term import format_error, plain, safe
 from rsov.text.background import choose_background
@@ -360,3 +361,27 @@ def fake_encode(texts: list[str]) -> np.ndarray:
 
 def no_encoder(texts: list[str]) -> np.ndarray:
     raise AssertionError(f"names of the concept table need no encoder: {texts}")
+
+
+def test_P20_names_of_classes_never_become_paths(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from tests.support.models import ColourSegmenter
+    from tests.support.rasters import texture, write
+
+    monkeypatch.chdir(tmp_path)
+    write(tmp_path / "scene.tif", texture())
+    hostile = ["../../x", "CON", "a/b", "~root", "x" * 300, "dot.", "scene.tif"]
+    prompts = {
+        name: [text]
+        for name, text in zip(
+            hostile, ["forest", "road", "roof", "lake", "sand", "snow", "grass"], strict=True
+        )
+    }
+    result = predict(
+        tmp_path / "scene.tif", prompts, out=f"{tmp_path}/out/", model=ColourSegmenter(), quicklook=True
+    )
+    made = {path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*") if path.is_file()}
+    assert made == {"scene.tif"} | {
+        f"out/scene_{rest}"
+        for rest in ("classes.tif", "classes.qml", "classes.gpkg", "report.json", "quicklook.png")
+    }
+    assert {path.parent for path in result.paths} == {tmp_path / "out"}
