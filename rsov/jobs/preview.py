@@ -1,4 +1,4 @@
-"""The input in the size of the quicklook, picked up while the engine reads: large ones are read once (R16)."""
+"""The input in the size of the quicklook, kept while the engine reads: large scenes are read once (R16)."""
 
 from __future__ import annotations
 
