@@ -20,7 +20,7 @@ from rsov.raster.scene_cache import SharedCache
 from rsov.raster.scene_decode import Decoder
 from rsov.raster.scene_georef import Place
 from rsov.raster.scene_options import ReadOptions
-from rsov.raster.scene_view import View, changed_error
+from rsov.raster.scene_view import View, changed_error, memory_error
 from rsov.raster.workgrid import WorkGrid
 from rsov.types import Grid, Notices, Window
 
@@ -211,7 +211,14 @@ class SceneReader:
 
         Raises:
             InputError: a block that cannot be decoded, or the file changed.
+            ResourceError: memory ran out.
         """
+        try:
+            return self._read(window)
+        except MemoryError as error:
+            raise memory_error(self._scene.view.source, error) from error
+
+    def _read(self, window: Window) -> Pixels:
         work = self._scene.work
         columns, rows = _mirrored(window.col, window.width, work.width), _mirrored(window.row, window.height, work.height)
         inner = Window(
