@@ -17,7 +17,7 @@ from rasterio.crs import CRS
 from rio_cogeo import cog_validate
 
 from rsov.errors import OutputError
-from rsov.raster.cog import CogSpec, class_spec, provenance, score_spec, verify_cog, write_cog
+from rsov.raster.cog import CogSpec, class_spec, kept_points, provenance, score_spec, verify_cog, write_cog
 from rsov.raster.workfile import WorkRaster, profile
 from rsov.types import Grid, Legend, LegendClass, Window
 
@@ -192,17 +192,20 @@ def test_a_picture_without_georeference_gives_a_map_without(tmp_path: Path, labe
         assert np.array_equal(dataset.read(1), labels)
 
 
-def test_ground_control_points_are_kept(tmp_path: Path, labels: np.ndarray) -> None:
-    points = [
-        GroundControlPoint(r, c, 500_000 + c / 4, 5_000_000 - r / 4)
-        for r, c in ((0, 0), (0, 99), (99, 0), (99, 50))
-    ]
-    spec = class_spec(make_legend(3), {}, gcps=(points, UTM))
-    target = make_map(tmp_path, labels, spec, transform=Affine.identity(), crs=None)
+def test_ground_control_points_are_kept_where_they_lie_on_the_new_grid(
+    tmp_path: Path, labels: np.ndarray
+) -> None:
+    corners = ((0, 0), (0, 1200), (1400, 0), (1400, 900))
+    points = [GroundControlPoint(r, c, 500_000 + c / 4, 5_000_000 - r / 4, 0.0, f"{r}") for r, c in corners]
+    cropped = Grid(1100, 1300, Affine(2, 0, 40, 0, 2, 100), None)  # from pixel (40, 100) on, twice as coarse
+    spec = class_spec(make_legend(3), {}, gcps=kept_points(points, UTM, cropped))
+    target = make_map(tmp_path, labels, spec, transform=cropped.transform, crs=None)
     with rasterio.open(target) as dataset:
         found, crs = dataset.gcps
+        assert dataset.transform == Affine.identity()
     assert crs == UTM
-    assert [(p.row, p.col, p.x, p.y) for p in found] == [(p.row, p.col, p.x, p.y) for p in points]
+    assert [(2 * p.row + 100, 2 * p.col + 40) for p in found] == [*corners]
+    assert [(p.x, p.y) for p in found] == [(p.x, p.y) for p in points]
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (1, 64), (64, 1), (2, 3), (512, 512), (513, 1025)])

@@ -112,7 +112,7 @@ def _good_calls(tmp_path: Path, *, with_old: bool) -> list[str]:
 def test_C12_any_call_may_fail_with_any_error_and_old_outputs_stay(
     tmp_path: Path, name: str, with_old: bool
 ) -> None:
-    """Also C08, C16: whatever the n-th call answers, all outputs are new or all are as before."""
+    """Also C08: whatever the n-th call answers, all outputs are new or all are as before."""
     calls = _good_calls(tmp_path, with_old=with_old)
     assert {"mkdir", "write", "sync", "replace"} <= set(calls)
     for n in range(1, len(calls) + 1):
@@ -130,6 +130,16 @@ def test_C12_any_call_may_fail_with_any_error_and_old_outputs_stay(
             assert _contents(folder) == before, f"call {n}: {calls[n - 1]}"
             assert folder.exists() == with_old
         assert not folder.exists() or not list(folder.glob(".*"))
+
+
+@pytest.mark.parametrize("fault", ["write", "sync", "link", "replace"])
+def test_C16_a_failure_while_replacing_leaves_the_old_outputs_bit_for_bit(tmp_path: Path, fault: str) -> None:
+    calls = _good_calls(tmp_path, with_old=True)
+    before = _old(tmp_path / "out")
+    last = len(calls) - calls[::-1].index(fault)
+    with pytest.raises(OutputError):
+        _publish(tmp_path / "out", FaultyFiles(last, errno.ENOSPC))
+    assert _contents(tmp_path / "out") == before
 
 
 def test_C08_a_full_disk_is_told_with_place_and_room(tmp_path: Path) -> None:

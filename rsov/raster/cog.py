@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 import rasterio
 import rasterio.shutil
+from affine import Affine
 from rasterio.windows import Window as RasterioWindow
 
 from rsov.raster.faults import damaged, writing
@@ -20,6 +21,12 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from numpy.typing import NDArray
+    from rasterio.control import GroundControlPoint
+    from rasterio.crs import CRS
+
+    from rsov.types import Grid
+
+    Points = tuple[Sequence[GroundControlPoint], CRS | None]
 
 DEFLATE_LEVEL = {"mode": 6, "average": 4, "nearest": 4}
 """Labels: 6 is as fast as 1 and three times smaller; 9 takes five times as long for one percent.
@@ -51,12 +58,10 @@ class CogSpec:
     band_tags: Mapping[str, str] = field(default_factory=dict)
     colours: Mapping[int, tuple[int, int, int]] | None = None
     values: frozenset[int] | None = None
-    gcps: tuple[Sequence[Any], Any] | None = None
+    gcps: Points | None = None
 
 
-def class_spec(
-    legend: Legend, tags: Mapping[str, str], gcps: tuple[Sequence[Any], Any] | None = None
-) -> CogSpec:
+def class_spec(legend: Legend, tags: Mapping[str, str], gcps: Points | None = None) -> CogSpec:
     """The class raster: mode overviews, colour table (up to 254 classes), class names in the band's tags."""
     colours = {c.id: c.colour for c in legend} | {legend.none_id: NONE_COLOUR}
     names = {c.id: c.name for c in legend} | {NODATA: NODATA_NAME, legend.none_id: NONE_NAME}
@@ -72,9 +77,7 @@ def class_spec(
     )
 
 
-def score_spec(
-    bands: Sequence[str], tags: Mapping[str, str], gcps: tuple[Sequence[Any], Any] | None = None
-) -> CogSpec:
+def score_spec(bands: Sequence[str], tags: Mapping[str, str], gcps: Points | None = None) -> CogSpec:
     """Confidence (one band) or probabilities (a band a class): 0..250 = 0..1, 255 = no data."""
     return CogSpec(
         overview="average",
@@ -83,6 +86,17 @@ def score_spec(
         tags={**tags, "RSOV_SCALE": "value / 250 = probability; 255 = no data"},
         gcps=gcps,
     )
+
+
+def kept_points(points: Sequence[GroundControlPoint], crs: CRS | None, grid: Grid) -> Points:
+    """Control points of a picture for a raster on ``grid``, whose transform leads to the picture's pixels."""
+    from rasterio.control import GroundControlPoint
+
+    moved = []
+    for point in points:
+        col, row = ~grid.transform * (point.col, point.row)
+        moved.append(GroundControlPoint(row, col, point.x, point.y, point.z, point.id, point.info))
+    return moved, crs
 
 
 def provenance(items: Mapping[str, object]) -> dict[str, str]:
@@ -166,6 +180,7 @@ def _stamp(work: Path, spec: CogSpec) -> None:
         if spec.colours is not None:
             dataset.write_colormap(1, {NODATA: (0, 0, 0, 0)} | dict(spec.colours))
         if spec.gcps is not None:
+            dataset.transform = Affine.identity()  # a file has one or the other
             dataset.gcps = spec.gcps
 
 
