@@ -25,7 +25,12 @@ LEAN = BASE + READING + BAND_BYTES
 
 def plan(width, height, *, scale=(1.0, 1.0), output=None, budget=4 * GB, classes=3, **options):
     work = ArrayWork(width, height, *scale)
-    source = Grid(max(1, round(width * scale[0])), max(1, round(height * scale[1])), Affine(0.5, 0, 100, 0, -0.5, 900), None)
+    source = Grid(
+        max(1, round(width * scale[0])),
+        max(1, round(height * scale[1])),
+        Affine(0.5, 0, 100, 0, -0.5, 900),
+        None,
+    )
     options.setdefault("card", card())
     return make_plan(work, source, output or source, options.pop("card"), classes, budget, **options)
 
@@ -55,7 +60,9 @@ def test_the_tiles_over_a_range_are_those_that_touch_it(size, first, length):
     first = min(first, size - 1)
     last = min(first + length, size - 1)
     touching = [
-        i for i in range(lattice.count) if lattice.start(i) <= last and lattice.start(i) + lattice.tile > first
+        i
+        for i in range(lattice.count)
+        if lattice.start(i) <= last and lattice.start(i) + lattice.tile > first
     ]
     assert list(lattice.covering(first, last)) == touching
 
@@ -138,7 +145,9 @@ def test_Z44_a_plan_of_ten_billion_pixels_takes_no_time():
     assert time.perf_counter() - since < 0.5
 
 
-@pytest.mark.parametrize("options", [{"tile": 50}, {"tile": 0}, {"tile": 64, "overlap": 40}, {"overlap": 4}, {"overlap": -8}])
+@pytest.mark.parametrize(
+    "options", [{"tile": 50}, {"tile": 0}, {"tile": 64, "overlap": 40}, {"overlap": 4}, {"overlap": -8}]
+)
 def test_tiles_that_the_model_cannot_take_are_refused_with_one_that_it_can(options):
     with pytest.raises(UsageError) as caught:
         plan(500, 500, **options)
