@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 SHAPEFILE_PARTS = (".dbf", ".shx", ".cpg", ".prj")
 """Files that make one Shapefile with the ``.shp``, in the order in which they are published."""
 
-WORLD_FILES = (".tfw", ".tifw", ".wld", ".pgw", ".jgw")
+WORLD_FILES = (".tfw", ".tifw", ".tiffw", ".wld", ".pgw", ".jgw")
 
 SPACE_MARGIN = 1.1
 """Estimates of compressed sizes are good to about a tenth; somebody else writes to the disk as well."""
@@ -36,17 +36,18 @@ def stale_sidecars(path: Path) -> list[Path]:
 
     The `.aux.xml` of an earlier output can move a new one to another place (GDAL reads it first).
     """
+    kind = path.suffix.lower().replace(".tiff", ".tif")
     added = {
         ".tif": (".aux.xml", ".ovr", ".ovr.aux.xml", ".msk", ".msk.ovr", ".vat.dbf"),
         ".gpkg": (".aux.xml", "-wal", "-shm", "-journal"),
         ".png": (".aux.xml", ".ovr", ".msk"),
         ".shp": (".xml",),
-    }.get(path.suffix.lower(), ())
+    }.get(kind, ())
     exchanged = {
         ".tif": (".aux", ".rrd", *WORLD_FILES),
         ".png": (".pgw", ".wld"),
         ".shp": (".qix", ".sbn", ".sbx", ".fix", ".qpj"),
-    }.get(path.suffix.lower(), ())
+    }.get(kind, ())
     found = [path.with_name(path.name + end) for end in added] + [path.with_suffix(end) for end in exchanged]
     return [sidecar for sidecar in found if _exists(sidecar)]
 
