@@ -103,8 +103,10 @@ def test_every_word_of_the_list_names_a_concept_and_is_not_in_the_table() -> Non
 
 def test_an_unknown_word_stands_for_its_neighbours() -> None:
     embed = sentence_embedder(None)
-    assert "building" in meanings("wooden farmhouse", embed, concepts())
-    assert meanings("qwertyuiop", embed, concepts()) == ()
+    found = meanings(["wooden farmhouse", "lake", "qwertyuiop"], embed, concepts())
+    assert "building" in found["wooden farmhouse"]
+    assert found["lake"] == ("water",)
+    assert found["qwertyuiop"] == ()
 
 
 def test_none_means_none() -> None:

@@ -68,22 +68,33 @@ def shipped_words() -> dict[str, str]:
     return {word: concept for concept, words in tomllib.loads(text)["words"].items() for word in words}
 
 
-def meanings(text: str, embed: Embed, table: ConceptTable) -> tuple[str, ...]:
-    """Names of the concepts that a prompt may stand for; none where nothing is near."""
-    found = table.find(text)
-    if found is not None:
-        return (found.name,)
+def meanings(texts: Sequence[str], embed: Embed, table: ConceptTable) -> dict[str, tuple[str, ...]]:
+    """Text -> names of the concepts that it may stand for; none where nothing is near."""
+    known = {text: _looked_up(text, table) for text in texts}
+    unknown = [text for text, name in known.items() if name is None]
+    found: dict[str, tuple[str, ...]] = {text: (name,) for text, name in known.items() if name is not None}
+    if not unknown:
+        return found
+    names, neighbours = _neighbourhood(table)
+    vectors = embed([*unknown, *neighbours])
+    for text, vector in zip(unknown, vectors, strict=False):
+        found[text] = _nearest(names, vectors[len(unknown) :] @ vector)
+    return found
+
+
+def _looked_up(text: str, table: ConceptTable) -> str | None:
+    concept = table.find(text)
+    if concept is not None:
+        return concept.name
     key = comparison_key(text)
-    for form in (key, key.removesuffix("s"), key + "s"):
-        if form in shipped_words():
-            return (shipped_words()[form],)
-    names, texts = _neighbourhood(table)
-    vectors = embed([text, *texts])
-    cosines: dict[str, float] = {}
-    for name, cosine in zip(names, vectors[1:] @ vectors[0], strict=True):
-        cosines[name] = max(cosines.get(name, -1.0), float(cosine))
-    limit = max(NEAR, max(cosines.values(), default=0.0) - NEAR_MARGIN)
-    return tuple(name for name, cosine in cosines.items() if cosine >= limit)
+    forms = (key, key.removesuffix("s"), key + "s")
+    return next((shipped_words()[form] for form in forms if form in shipped_words()), None)
+
+
+def _nearest(names: Sequence[str], cosines: NDArray[np.float32]) -> tuple[str, ...]:
+    """The concepts (one name a neighbour) that are near enough, each by the best of its texts."""
+    limit = max(NEAR, float(cosines.max()) - NEAR_MARGIN)
+    return tuple(dict.fromkeys(names[i] for i in np.flatnonzero(cosines >= limit).tolist()))
 
 
 def _neighbourhood(table: ConceptTable) -> tuple[list[str], list[str]]:
@@ -108,7 +119,7 @@ def _from_file(legend: Legend, path: Path) -> Background:
 def _without_close(legend: Legend, embed: Embed) -> Background:
     table = concepts()
     prompts = [text for entry in legend for text in entry.texts]
-    meant = {text: meanings(text, embed, table) for text in prompts}
+    meant = meanings(prompts, embed, table)
     terms, dropped = [], []
     for concept in background_concepts():
         cause = next((text for text in prompts if _touches(table, meant[text], concept.name)), None)
