@@ -38,6 +38,8 @@ SHAPEFILE_LIMIT = 1_900_000_000
 """Bytes of a .shp or .dbf; the format ends at 2 GB (M14)."""
 SHAPEFILE_TEXT = 254
 """Bytes of a text in a .dbf."""
+DBF_NUMBER = 24
+"""Bytes of a number in a .dbf, at most."""
 GEOJSON_WARNING = 200_000_000
 """Bytes above which readers begin to refuse GeoJSON (M15)."""
 POINTS_AT_ONCE = 1 << 16
@@ -48,9 +50,10 @@ RESERVED_LAYER_PREFIXES = ("gpkg", "sqlite", "rtree_")
 
 @dataclass
 class VectorStats:
-    """What was written: polygons, points, how many were cut for their size, box (left, bottom, right, top)."""
+    """What was written: polygons, rings, points, polygons cut for their size, box (left, bottom, right, top)."""
 
     count: int = 0
+    rings: int = 0
     points: int = 0
     cut: int = 0
     bounds: tuple[float, float, float, float] | None = None
@@ -61,6 +64,7 @@ class VectorStats:
     def add(self, regions: Regions, xy: NDArray[np.float64]) -> None:
         """Count a batch."""
         self.count += len(regions)
+        self.rings += len(regions.rings) - 1
         self.points += len(xy)
         self.cut += int(regions.cut.sum())
         (left, bottom), (right, top) = xy.min(axis=0).tolist(), xy.max(axis=0).tolist()
@@ -268,8 +272,8 @@ def _check_size(stats: VectorStats, fmt: str, max_features: int) -> None:
             fix="merge small regions with --min-area, or raise --max-features",
         )
     if fmt == "shp":
-        shp = 100 + 56 * stats.count + 16 * stats.points  # a record's head and rings; 16 bytes a point
-        dbf = (SHAPEFILE_TEXT + 100) * stats.count
+        shp = 100 + 52 * stats.count + 4 * stats.rings + 16 * stats.points
+        dbf = 256 + (SHAPEFILE_TEXT + 4 * DBF_NUMBER) * stats.count
         if max(shp, dbf) > SHAPEFILE_LIMIT:
             raise OutputError(
                 "E-shapefile-limit",

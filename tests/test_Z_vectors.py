@@ -1,0 +1,210 @@
+"""Rows of group Z (grids, CRS, values) as far as they concern polygons."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from pathlib import Path
+
+import fiona
+import numpy as np
+import pyproj
+import pytest
+import shapely
+from affine import Affine
+from rasterio import features
+from rasterio.crs import CRS
+from shapely.geometry import shape
+
+from rsov.errors import ExitCode, InputError
+from rsov.types import Grid
+from rsov.vector.trace import RowBlock, trace
+from rsov.vector.verify import verify_vector
+from rsov.vector.write import FIELDS, check_format
+from tests.support.vectors import (
+    NORTH_UP,
+    as_set,
+    gdal_polygons,
+    grid_of,
+    on_ground,
+    smooth_labels,
+    write,
+)
+
+SITE = 'LOCAL_CS["site",UNIT["metre",1]]'
+CUSTOM = "+proj=tmerc +lat_0=10.5 +lon_0=33.3 +k=0.9999 +x_0=1234 +y_0=99 +ellps=WGS84 +units=m"
+FORMATS = ("gpkg", "geojson", "fgb", "shp")
+COS, SIN = np.cos(np.pi / 6), np.sin(np.pi / 6)
+
+
+def one_pixel() -> np.ndarray:
+    labels = np.zeros((3, 3), np.uint8)
+    labels[1, 1] = 1
+    return labels
+
+
+def crs_in(path: Path) -> pyproj.CRS:
+    with fiona.open(path) as source:
+        return pyproj.CRS.from_wkt(source.crs_wkt)
+
+
+def geometries(path: Path) -> np.ndarray:
+    with fiona.open(path) as source:
+        return np.array([shape(f.geometry) for f in source], object)
+
+
+def test_Z01_polygons_without_crs_are_undefined_cartesian(tmp_path: Path) -> None:
+    labels = smooth_labels(20, 20)
+    path = tmp_path / "map.gpkg"
+    stats = write(labels, path, grid=grid_of(labels, NORTH_UP, None))
+    with sqlite3.connect(path) as database:
+        assert database.execute("SELECT srs_id FROM gpkg_geometry_columns").fetchall() == [(-1,)]
+    assert stats.bounds == (500_000.0, 4_999_990.0, 500_010.0, 5_000_000.0)
+
+
+def test_Z01_geojson_without_crs_is_refused_before_anything_is_written(tmp_path: Path) -> None:
+    labels = one_pixel()
+    for crs in (None, CRS.from_wkt(SITE)):
+        grid = grid_of(labels, NORTH_UP, crs)
+        with pytest.raises(InputError) as caught:
+            check_format("geojson", grid)
+        assert caught.value.code == ExitCode.INPUT == 3
+        assert "--crs" in caught.value.fix
+        with pytest.raises(InputError):
+            write(labels, tmp_path / "map.geojson", grid=grid)
+        for fmt in ("gpkg", "fgb", "shp"):
+            check_format(fmt, grid)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("fmt", ["gpkg", "fgb", "shp"])
+@pytest.mark.parametrize("text", [SITE, CUSTOM])
+def test_Z06_a_crs_without_a_code_is_kept_as_it_is(fmt: str, text: str, tmp_path: Path) -> None:
+    labels = one_pixel()
+    crs = CRS.from_user_input(text)
+    path = tmp_path / f"map.{fmt}"
+    write(labels, path, grid=grid_of(labels, Affine(1, 0, 1000, 0, -1, 2000), crs))
+    assert geometries(path)[0].bounds == (1001, 1998, 1002, 1999)
+    found, given = crs_in(path), pyproj.CRS.from_wkt(crs.to_wkt())
+    if text == SITE:
+        assert found.is_engineering
+        assert found.name == given.name
+        return
+    assert found.to_epsg() is None
+    for place in ((1001.0, 1998.0), (90_000.0, 50_000.0)):
+        ours = pyproj.Transformer.from_crs(found, found.geodetic_crs, always_xy=True).transform(*place)
+        theirs = pyproj.Transformer.from_crs(given, given.geodetic_crs, always_xy=True).transform(*place)
+        assert ours == pytest.approx(theirs, abs=1e-9)
+
+
+@pytest.mark.parametrize("fmt", FORMATS)
+@pytest.mark.parametrize(("code", "flat"), [("EPSG:32632+5773", 32632), ("EPSG:4979", 4326)])
+def test_Z07_of_a_compound_or_3d_crs_the_horizontal_part_is_used(fmt: str, code: str, flat: int, tmp_path: Path) -> None:
+    labels = one_pixel()
+    transform = NORTH_UP if flat == 32632 else Affine(1e-5, 0, 9, 0, -1e-5, 45)
+    path = tmp_path / f"map.{fmt}"
+    write(labels, path, grid=grid_of(labels, transform, CRS.from_user_input(code)))
+    expected = pyproj.CRS.from_epsg(4326 if fmt == "geojson" else flat)
+    assert crs_in(path).equals(expected, ignore_axis_order=True)
+    assert not geometries(path)[0].has_z
+
+
+@pytest.mark.parametrize("fmt", FORMATS)
+@pytest.mark.parametrize(("lon", "lat", "zone"), [(36.8, -1.3, 32737), (-70.6, -33.4, 32719)], ids=["Kenya", "Chile"])
+def test_Z08_x_is_longitude_or_easting_everywhere(fmt: str, lon: float, lat: float, zone: int, tmp_path: Path) -> None:
+    labels = one_pixel()
+    path = tmp_path / f"map.{fmt}"
+    write(labels, path, grid=grid_of(labels, Affine(1e-4, 0, lon, 0, -1e-4, lat), CRS.from_epsg(4326)))
+    centre = shapely.get_coordinates(geometries(path)[0].centroid)[0]
+    assert centre == pytest.approx((lon + 1.5e-4, lat - 1.5e-4), abs=1e-6)
+    if fmt == "geojson":
+        x, y = pyproj.Transformer.from_crs(4326, zone, always_xy=True).transform(lon, lat)
+        path = tmp_path / f"utm.{fmt}"
+        write(labels, path, grid=grid_of(labels, Affine(1, 0, x, 0, -1, y), CRS.from_epsg(zone)))
+        centre = shapely.get_coordinates(geometries(path)[0].centroid)[0]
+        assert centre == pytest.approx((lon, lat), abs=1e-4)
+
+
+GRIDS = {
+    "Z09 rotated": Affine(0.5 * COS, 0.5 * SIN, 5e5, 0.5 * SIN, -0.5 * COS, 5e6),
+    "Z09 sheared": Affine(0.5, 0.2, 5e5, 0.1, -0.5, 5e6),
+    "Z10 south up": Affine(0.5, 0, 5e5, 0, 0.5, 5e6),
+    "Z11 mirrored": Affine(-0.5, 0, 5e5, 0, -0.5, 5e6),
+}
+
+
+def polygons_lie_where_the_pixels_do(transform: Affine, path: Path) -> None:
+    """GDAL's polygons under the same affine; a lone pixel at its place; rings turned the right way."""
+    labels = smooth_labels(30, 40, sigma=3)
+    labels[2, 35] = 0
+    write(labels, path, grid=grid_of(labels, transform))
+    found = geometries(path)
+    assert as_set(shapely.set_precision(found, 1e-6)) == as_set(
+        shapely.set_precision(on_ground(gdal_polygons(labels), transform), 1e-6)
+    )
+    assert shapely.is_valid(found).all()
+    assert all(shapely.is_ccw(polygon.exterior) for polygon in found)
+    hole = shapely.Point(
+        transform.a * 35.5 + transform.b * 2.5 + transform.c, transform.d * 35.5 + transform.e * 2.5 + transform.f
+    )
+    assert not shapely.intersects(found, hole).any()
+
+
+@pytest.mark.parametrize("name", ["Z09 rotated", "Z09 sheared"])
+def test_Z09_polygons_of_a_rotated_grid_go_through_the_full_affine(name: str, tmp_path: Path) -> None:
+    polygons_lie_where_the_pixels_do(GRIDS[name], tmp_path / "map.gpkg")
+    area = abs(GRIDS[name].determinant)
+    with fiona.open(tmp_path / "map.gpkg") as source:
+        assert sum(f.properties["area_m2"] for f in source) == pytest.approx(area * (30 * 40 - 1), rel=1e-3)
+
+
+def test_Z10_polygons_of_a_south_up_grid_are_not_mirrored(tmp_path: Path) -> None:
+    polygons_lie_where_the_pixels_do(GRIDS["Z10 south up"], tmp_path / "map.gpkg")
+
+
+def test_Z11_polygons_of_a_mirrored_grid_lie_right(tmp_path: Path) -> None:
+    polygons_lie_where_the_pixels_do(GRIDS["Z11 mirrored"], tmp_path / "map.gpkg")
+
+
+def test_Z16_geojson_over_180_degrees_is_cut_there(tmp_path: Path) -> None:
+    labels = np.ones((20, 31), np.uint8)
+    labels[5:8, 10:25] = 2
+    grid = Grid(31, 20, Affine(10_000, 0, 490_000, 0, -10_000, 7_000_000), CRS.from_epsg(32660))
+    path = tmp_path / "map.geojson"
+    stats = write(labels, path, grid=grid)
+    verify_vector(path, "geojson", stats.count)
+    content = json.loads(path.read_text())
+    kinds = {f["properties"]["class"]: f["geometry"]["type"] for f in content["features"]}
+    assert kinds == {"forest": "MultiPolygon", "road": "MultiPolygon"}
+    for feature in content["features"]:
+        for part in shape(feature["geometry"]).geoms:
+            left, _, right, _ = part.bounds
+            assert -180 <= left
+            assert right <= 180
+            assert right - left < 10
+    areas = sum(f["properties"]["area_m2"] for f in content["features"])
+    assert areas == pytest.approx(31 * 20 * 1e8, rel=5e-3)
+
+
+@pytest.mark.parametrize("fmt", FORMATS)
+def test_Z47_a_scene_without_pixels_gives_no_features_and_a_valid_schema(fmt: str, tmp_path: Path) -> None:
+    path = tmp_path / f"map.{fmt}"
+    stats = write(np.zeros((30, 30), np.uint8), path, style_qml="<qgis/>")
+    assert stats.count == 0
+    assert stats.bounds is None
+    verify_vector(path, fmt, 0, (0.0, 0.0, 1.0, 1.0))
+    with fiona.open(path) as source:
+        assert not list(source)
+        if fmt != "geojson":  # without features there is no place for a schema in GeoJSON
+            assert list(source.schema["properties"]) == list(FIELDS)
+            assert crs_in(path).to_epsg() == 32632
+
+
+@pytest.mark.parametrize("dtype", [np.bool_, np.uint32, np.int64, np.float32])
+def test_Z54_only_label_types_are_traced(dtype: type) -> None:
+    labels = np.ones((4, 4), dtype)
+    with pytest.raises(ValueError, match=np.dtype(dtype).name):
+        list(trace([RowBlock(labels)], 4))
+    if dtype in (np.uint32, np.int64):
+        with pytest.raises(ValueError, match="dtype"):  # what GDAL's polygonize in rasterio takes
+            list(features.shapes(labels))
