@@ -166,6 +166,16 @@ def test_the_table_fits_80_columns_and_cuts_long_names_only() -> None:
     assert "9,900,000" in text
 
 
+def test_little_is_told_from_nothing() -> None:
+    named = legend("forest", "car", "boat")
+    forest, car, boat, *_ = areas_text(class_areas(named, {1: 10**8, 2: 1}, {1: 1e8, 2: 1.0})).splitlines()[
+        1:
+    ]
+    assert "100.0  100.0%" in forest
+    assert "<0.01   <0.1%" in car
+    assert "0      0%" in boat
+
+
 def test_without_georeference_the_table_is_in_pixels() -> None:
     assert "pixels" in areas_text(class_areas(FOREST_ROAD, PIXELS))
 

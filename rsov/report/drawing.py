@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from rsov.report.table import area_unit, format_area, shortened
+from rsov.report.table import area_unit, format_area, format_share, shortened
 from rsov.term import plain
 from rsov.types import NODATA, NONE_COLOUR
 
@@ -133,8 +133,8 @@ class Sheet:
         ]
         for (x, y), entry in zip(places, self._entries, strict=False):
             self._draw_swatch(sheet, pen, (x, y), entry)
-            amounts = [] if entry.share is None else [f"{entry.share:.1%}"]
-            if entry.area_m2 is not None:
+            amounts = [format_share(entry.share)] if entry.share is not None else []
+            if entry.area_m2:
                 amounts.append(f"{format_area(entry.area_m2, scale)} {unit}")
             amount = " · ".join(amounts)
             width = pen.width(amount, SMALL)

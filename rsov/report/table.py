@@ -50,8 +50,9 @@ def areas_table(areas: Sequence[ClassArea], *, title: str = "") -> Table:
         amount = f"{a.pixels:,}" if a.area_m2 is None else format_area(a.area_m2, scale)
         style = "#" + bytes(a.colour).hex() if a.colour else "dim"
         bar = Text("━" * round(BAR_CELLS * (a.share or 0.0)), style=style)
-        share = "" if a.share is None else f"{a.share:6.1%}"
-        table.add_row(Text("██" if a.colour else "░░", style=style), safe(a.name), amount, share, bar)
+        table.add_row(
+            Text("██" if a.colour else "░░", style=style), safe(a.name), amount, format_share(a.share), bar
+        )
     if rest:
         table.add_row("", Text(f"and {rest} more in the report", style="dim"))
     return table
@@ -70,8 +71,17 @@ def area_unit(largest_m2: float) -> tuple[float, str]:
 def format_area(area_m2: float, scale: float) -> str:
     """An area in units of ``scale`` m2 with three figures, at most two decimals."""
     amount = area_m2 / scale
+    if amount < 0.005:
+        return "<0.01" if amount else "0"
     decimals = 2 if amount < 10 else 1 if amount < 1000 else 0
     return f"{amount:,.{decimals}f}"
+
+
+def format_share(share: float | None) -> str:
+    """Per cent with one decimal; nothing for what has no share."""
+    if share is None:
+        return ""
+    return "<0.1%" if 0 < share < 0.0005 else f"{share:.1%}" if share else "0%"
 
 
 def shortened(areas: Sequence[ClassArea], count: int) -> tuple[list[ClassArea], int]:
