@@ -332,5 +332,6 @@ def test_iou_counts_what_no_class_took_as_an_error_only() -> None:
 def test_pictures_inside_the_range_are_not_resampled() -> None:
     reader = Reader(0.4, (0.3, 0.6))
     assert reader.factor(0.3) == reader.factor(0.6) == 1
-    assert reader.factor(1.0) == pytest.approx(2.5)
+    assert reader.factor(1.0) == pytest.approx(1 / 0.6)
+    assert reader.factor(9.0) == 4
     assert reader.factor(0.1) == pytest.approx(0.25)

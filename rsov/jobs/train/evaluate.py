@@ -26,11 +26,16 @@ if TYPE_CHECKING:
 _GREY = (127, 127, 127)
 _TILE = 1024
 _MARGIN = 96
+_MAX_ENLARGEMENT = 4.0
 
 
 @dataclass(frozen=True)
 class Reader:
-    """How pictures are read: GSD inside the range as they are, others resampled to `gsd`."""
+    """How pictures are read, as in prediction.
+
+    GSD inside the range as they are, finer ones at `gsd`, coarser ones enlarged to the coarse end of the range, at
+    most fourfold.
+    """
 
     gsd: float
     gsd_range: tuple[float, float]
@@ -39,7 +44,9 @@ class Reader:
     def factor(self, own: float) -> float:
         """Pixels out per pixel in."""
         low, high = self.gsd_range
-        return 1.0 if low <= own <= high else own / self.gsd
+        if own < low:
+            return own / self.gsd
+        return min(own / high, _MAX_ENLARGEMENT) if own > high else 1.0
 
 
 @dataclass

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 GSD = 0.4
 GSD_RANGE = (0.3, 0.6)
-LICENCE = "CC-BY-SA-4.0 where the data sets ask for it; see docs/model-card.md"
+LICENCE = "Apache-2.0; trained on the data sets named in docs/model-card.md, cite them"
 
 
 def export_bundle(
