@@ -33,8 +33,8 @@ _MAX_ENLARGEMENT = 4.0
 class Reader:
     """How pictures are read, as in prediction.
 
-    GSD inside the range as they are, finer ones at `gsd`, coarser ones enlarged to the coarse end of the range, at
-    most fourfold.
+    GSD inside the range as they are, finer ones at `gsd`, coarser ones enlarged to the coarse end of the
+    range, at most fourfold.
     """
 
     gsd: float
