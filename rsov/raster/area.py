@@ -13,31 +13,41 @@ if TYPE_CHECKING:
     from rasterio.crs import CRS
 
 
-def ground_steps(grid: Grid, col: float, row: float) -> tuple[tuple[float, float], tuple[float, float]] | None:
-    """East and north components, in metres, of one pixel step in x and one in y at a place.
+Vector = tuple[float, float, float]
 
-    The steps are geodesics between points half a pixel before and after the place. None without a CRS, or
-    where the projection is not defined.
+
+def ground_steps(grid: Grid, col: float, row: float) -> tuple[Vector, Vector] | None:
+    """One pixel step in x and one in y at a place, as vectors in metres from the centre of the Earth's axes.
+
+    Geocentric vectors need no meridian, so poles and the antimeridian are places like any other. None without
+    a CRS, or where the projection is not defined.
     """
     if grid.crs is None:
         return None
-    try:
-        transformer, geod = _to_lonlat(grid.crs.to_wkt())
-    except Exception as error:
-        if not _is_proj_error(error):
-            raise
+    way = _to_lonlat(grid.crs.to_wkt())
+    if way is None:
         return None
+    transformer, geod = way
     points = [(col - 0.5, row), (col + 0.5, row), (col, row - 0.5), (col, row + 0.5)]
     xs, ys = zip(*(grid.transform * point for point in points), strict=True)
     lons, lats = transformer.transform(xs, ys)
     if not all(map(math.isfinite, (*lons, *lats))) or max(map(abs, lats)) > 90:
         return None
-    azimuths, _, lengths = geod.inv([lons[0], lons[2]], [lats[0], lats[2]], [lons[1], lons[3]], [lats[1], lats[3]])
-    if not all(map(math.isfinite, lengths)) or min(lengths) <= 0:
-        return None
-    east_x, north_x = _components(azimuths[0], lengths[0])
-    east_y, north_y = _components(azimuths[1], lengths[1])
-    return (east_x, north_x), (east_y, north_y)
+    places = [_geocentric(lon, lat, geod) for lon, lat in zip(lons, lats, strict=True)]
+    steps = _difference(places[0], places[1]), _difference(places[2], places[3])
+    return steps if all(math.hypot(*step) > 0 for step in steps) else None
+
+
+def _geocentric(lon: float, lat: float, geod: Geod) -> Vector:
+    """A point on the ellipsoid (degrees) as x, y, z in metres (EPSG method 9602, height 0)."""
+    lam, phi = math.radians(lon), math.radians(lat)
+    nu = geod.a / math.sqrt(1 - geod.es * math.sin(phi) ** 2)
+    across = nu * math.cos(phi)
+    return across * math.cos(lam), across * math.sin(lam), nu * (1 - geod.es) * math.sin(phi)
+
+
+def _difference(a: Vector, b: Vector) -> Vector:
+    return b[0] - a[0], b[1] - a[1], b[2] - a[2]
 
 
 def pixel_gsd(grid: Grid) -> tuple[float, float] | None:
@@ -55,17 +65,13 @@ def pixel_area(grid: Grid, window: Window) -> float | None:
     """
     steps = ground_steps(grid, window.col + window.width / 2, window.row + window.height / 2)
     if steps is not None:
-        (ax, ay), (bx, by) = steps
-        return abs(ax * by - ay * bx)
+        (ax, ay, az), (bx, by, bz) = steps
+        return math.hypot(ay * bz - az * by, az * bx - ax * bz, ax * by - ay * bx)
     sides = _by_unit(grid)
     if sides is None:
         return None
     t, (a, b) = grid.transform, grid.pixel_size
     return abs(t.a * t.e - t.b * t.d) / (a * b) * sides[0] * sides[1]
-
-
-def _components(azimuth: float, length: float) -> tuple[float, float]:
-    return length * math.sin(math.radians(azimuth)), length * math.cos(math.radians(azimuth))
 
 
 def _by_unit(grid: Grid) -> tuple[float, float] | None:
@@ -88,23 +94,18 @@ def unit_factor(crs: CRS) -> float:
 
 
 @lru_cache(maxsize=32)
-def _to_lonlat(wkt: str) -> tuple[Transformer, Geod]:
+def _to_lonlat(wkt: str) -> tuple[Transformer, Geod] | None:
     from pyproj import CRS, Geod, Transformer
-
-    crs = CRS.from_wkt(wkt).to_2d()
-    if crs.is_compound:
-        crs = crs.sub_crs_list[0]
-    geographic = crs.geodetic_crs
-    if geographic is None:
-        from pyproj.exceptions import CRSError
-
-        raise CRSError("no geodetic datum")
-    geographic = geographic.to_2d()
-    geod = geographic.get_geod() or Geod(ellps="WGS84")
-    return Transformer.from_crs(crs, geographic, always_xy=True), geod
-
-
-def _is_proj_error(error: Exception) -> bool:
     from pyproj.exceptions import ProjError
 
-    return isinstance(error, ProjError)
+    try:
+        crs = CRS.from_wkt(wkt).to_2d()
+        if crs.is_compound:
+            crs = crs.sub_crs_list[0]
+        geographic = crs.geodetic_crs
+        if geographic is None:  # a local grid, tied to no datum
+            return None
+        geographic = geographic.to_2d()
+        return Transformer.from_crs(crs, geographic, always_xy=True), geographic.get_geod() or Geod(ellps="WGS84")
+    except ProjError:
+        return None

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+import os
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from affine import Affine
@@ -72,13 +74,14 @@ def check_crs(ds: DatasetReader, options: ReadOptions, name: str) -> None:
                 ) from error
 
 
-def locate(ds: DatasetReader, options: ReadOptions, name: str, notices: Notices) -> Place:
+def locate(ds: DatasetReader, options: ReadOptions, path: Path, notices: Notices) -> Place:
     """The grid of an open file as the options say it is to be understood.
 
     Raises:
         InputError: control points or RPCs only and no ``gcp`` option; a transform that is none; a CRS that
             cannot be read; degrees outside of the globe.
     """
+    name = path.name
     crs = _crs(ds, options, name, notices)
     transform, how = ds.transform, "file"
     points, _ = ds.gcps
@@ -98,8 +101,17 @@ def locate(ds: DatasetReader, options: ReadOptions, name: str, notices: Notices)
         crs = crs if options.crs is not None else None
         how = "none"
     _check_transform(transform, name)
-    if not no_grid and _has_world_file(ds):
+    world = _world_file(path)
+    if world is not None and world.name in {Path(file).name for file in ds.files} and not no_grid:
         how = "world file"
+    elif world is not None and how == "none":
+        raise InputError(
+            "E-input-transform",
+            f"the world file beside {name} cannot be used",
+            where=str(world),
+            why="six lines of numbers are expected, the first and fourth not zero",
+            fix="repair it, or move it away and use --gsd",
+        )
     grid = Grid(ds.width, ds.height, transform, crs)
     if how != "none":
         _check_degrees(grid, name)
@@ -226,7 +238,13 @@ def _angular_factor(crs: CRS) -> float:
         return 1.0
 
 
-def _has_world_file(ds: DatasetReader) -> bool:
-    return any(name.lower().endswith((".tfw", ".jgw", ".pgw", ".wld", ".j2w", ".tifw", ".jpgw")) for name in ds.files[1:])
-
-
+def _world_file(path: Path) -> Path | None:
+    """The world file beside a picture: first and last letter of its suffix and a w, the suffix and a w, or .wld."""
+    suffix = path.suffix.lstrip(".").lower()
+    names = {f"{suffix}w", "wld"} | ({f"{suffix[0]}{suffix[-1]}w"} if suffix else set())
+    for name in names:
+        for variant in (name, name.upper()):
+            beside = path.with_suffix(f".{variant}")
+            if os.path.isfile(beside):  # noqa: PTH113 - a name too long is no file either
+                return beside
+    return None

@@ -13,7 +13,7 @@ from rsov.raster.scene import AxisMap
 from rsov.raster.scene_bands import BandPlan
 from rsov.raster.scene_georef import Place, parse_crs
 from rsov.raster.scene_options import ReadOptions
-from rsov.raster.scene_view import Warp
+from rsov.raster.scene_view import Warp, gdal_errors
 from rsov.types import Grid, Window
 
 if TYPE_CHECKING:
@@ -78,18 +78,16 @@ def warp_for(
 
 
 def _warped_grid(ds: DatasetReader, place: Place, source: CRS, target: CRS, points: bool) -> Grid:
-    from rasterio.errors import RasterioError
+    from rasterio.vrt import WarpedVRT
     from rasterio.warp import calculate_default_transform
 
     try:
         if points:
-            transform, width, height = calculate_default_transform(
-                source, target, ds.width, ds.height, gcps=list(place.gcps)
-            )
-        else:
-            bounds = _clamped(place.grid, source, target)
-            transform, width, height = calculate_default_transform(source, target, ds.width, ds.height, *bounds)
-    except (RasterioError, ValueError) as error:
+            with WarpedVRT(ds, crs=target, src_crs=source) as suggested:
+                return Grid(suggested.width, suggested.height, suggested.transform, target)
+        bounds = _clamped(place.grid, source, target)
+        transform, width, height = calculate_default_transform(source, target, ds.width, ds.height, *bounds)
+    except gdal_errors() as error:
         raise InputError(
             "E-warp", f"{Path(ds.name).name} cannot be brought into {target.to_string()[:60]}", why=str(error)
         ) from error

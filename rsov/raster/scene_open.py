@@ -134,7 +134,7 @@ def _open(source: Source, options: ReadOptions, notices: Notices) -> _Opened:
         check_crs(ds, options, name)
         _check_block(source, ds, options)
         bands = plan_bands(ds, options, name, notices)
-        place = locate(ds, options, name, notices)
+        place = locate(ds, options, source.path, notices)
         facts = _facts(source, ds)
         block = ds.block_shapes[bands.indexes[0] - 1]
         orientation = _orientation(source, options, place, notices)

@@ -120,15 +120,17 @@ def _warped(ds: DatasetReader, warp: Warp) -> Any:
     from rasterio.vrt import WarpedVRT
 
     options: dict[str, Any] = {
-        "crs": warp.grid.crs or warp.source_crs,
-        "transform": warp.grid.transform,
-        "width": warp.grid.width,
-        "height": warp.grid.height,
+        "crs": warp.grid.crs,
         "src_crs": warp.source_crs,
         "resampling": Resampling.nearest if warp.exact else Resampling.bilinear,
     }
-    if warp.source_transform is not None:
-        options["src_transform"] = warp.source_transform
+    if warp.source_transform is not None:  # with control points rasterio takes no grid but the one GDAL suggests
+        options |= {
+            "src_transform": warp.source_transform,
+            "transform": warp.grid.transform,
+            "width": warp.grid.width,
+            "height": warp.grid.height,
+        }
     if warp.add_alpha:
         options["add_alpha"] = True
     if warp.nodata is not None:

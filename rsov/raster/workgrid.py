@@ -12,6 +12,9 @@ MAX_ENLARGEMENT = 4.0
 SAME_GSD = 0.05
 """Pixel sizes that differ by less are the same: the models are trained with larger random scales."""
 _COARSE_WARNING = 2.0
+_NICE_SCALE = 0.01
+_SLIVER = 0.02
+"""Work pixels: a last row or column that covers less of the source is left out."""
 
 
 @dataclass(frozen=True)
@@ -53,7 +56,7 @@ def _support(start: int, stop: int, scale: float, size: int) -> tuple[int, int]:
 def work_grid(width: int, height: int, scale: tuple[float, float]) -> WorkGrid:
     """The work grid of a source of ``width`` x ``height`` pixels; every source pixel is covered."""
     sx, sy = scale
-    return WorkGrid(max(1, math.ceil(width / sx - 1e-9)), max(1, math.ceil(height / sy - 1e-9)), sx, sy)
+    return WorkGrid(max(1, math.ceil(width / sx - _SLIVER)), max(1, math.ceil(height / sy - _SLIVER)), sx, sy)
 
 
 def choose_scale(
@@ -91,4 +94,9 @@ def choose_scale(
 
 
 def _snap(scale: float) -> float:
-    return 1.0 if abs(scale - 1.0) < SAME_GSD else scale
+    """Scales next to one, and within a percent of a whole number or its inverse, are meant to be that."""
+    if abs(scale - 1.0) < SAME_GSD:
+        return 1.0
+    whole = round(scale) if scale > 1 else round(1 / scale)
+    nice = float(whole) if scale > 1 else 1.0 / whole
+    return nice if abs(scale / nice - 1) < _NICE_SCALE else scale
