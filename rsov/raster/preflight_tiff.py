@@ -15,11 +15,12 @@ from typing import BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-_NEW_SUBFILE, _WIDTH, _HEIGHT, _BITS, _COMPRESSION = 254, 256, 257, 258, 259
-_PHOTOMETRIC, _SAMPLES, _ROWS, _PLANAR, _SUB_IFDS = 262, 277, 278, 284, 330
+_NEW_SUBFILE, _WIDTH, _HEIGHT, _COMPRESSION = 254, 256, 257, 259
+_SAMPLES, _ROWS, _PLANAR, _SUB_IFDS = 277, 278, 284, 330
 _STRIP_OFFSETS, _STRIP_COUNTS, _TILE_OFFSETS, _TILE_COUNTS = 273, 279, 324, 325
-_TILE_WIDTH, _TILE_HEIGHT, _SAMPLE_FORMAT = 322, 323, 339
+_TILE_WIDTH, _TILE_HEIGHT, _GDAL_NODATA = 322, 323, 42113
 _REDUCED, _MASK = 1, 4
+_LONGEST_NUMBER = 64
 _MAX_DIRECTORIES = 4096
 """Pages, overviews and masks of one file; more is a crafted chain."""
 
@@ -43,16 +44,15 @@ class Directory:
     width: int
     height: int
     samples: int
-    bits: int
-    sample_format: int
     compression: int
-    photometric: int
     planar: bool
     subfile: int
     block: tuple[int, int]
     """(rows, columns) of a tile or strip."""
     offsets: NDArray[np.uint64]
     counts: NDArray[np.uint64]
+    nodata: str = ""
+    """As written; GDAL does not pass on what the samples cannot hold."""
 
     @property
     def reduced(self) -> bool:
@@ -201,13 +201,11 @@ class _Reader:
             width,
             height,
             self._one(tags, _SAMPLES, 1),
-            self._one(tags, _BITS, 1),
-            self._one(tags, _SAMPLE_FORMAT, 1),
             self._one(tags, _COMPRESSION, 1),
-            self._one(tags, _PHOTOMETRIC, 1),
             self._one(tags, _PLANAR, 1) == 2,
             self._one(tags, _NEW_SUBFILE, 0),
             block,
             self._values(tags, _TILE_OFFSETS if tiled else _STRIP_OFFSETS),
             self._values(tags, _TILE_COUNTS if tiled else _STRIP_COUNTS),
+            bytes(self._values(tags, _GDAL_NODATA)[:_LONGEST_NUMBER].astype(np.uint8)).decode("latin-1").strip("\0 "),
         )

@@ -134,6 +134,11 @@ def _open(source: Source, options: ReadOptions, notices: Notices) -> _Opened:
         check_crs(ds, options, name)
         _check_block(source, ds, options)
         bands = plan_bands(ds, options, name, notices)
+        if source.directory is not None and source.directory.nodata and ds.nodata is None:
+            notices.warn(
+                "W-nodata-range",
+                f"{name}: nodata {source.directory.nodata} cannot occur in {bands.dtype} samples and is ignored",
+            )
         place = locate(ds, options, source.path, notices)
         facts = _facts(source, ds)
         block = ds.block_shapes[bands.indexes[0] - 1]

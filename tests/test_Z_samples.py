@@ -1,0 +1,496 @@
+"""Raster zoo: what samples mean and which pixels are valid (robustness.md, Z20-Z39, Z47, Z48, Z51, Z56)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import rasterio
+import tifffile
+from PIL import Image
+from rasterio.enums import ColorInterp
+
+from rsov.errors import InputError, UsageError
+from rsov.raster.radiometry import HIGH_TARGET, LOW_TARGET, MAX_GAIN
+from rsov.types import Notices, Window
+from tests.support.rasters import ids, read, scene, texture, valid, write
+
+
+def stretched(data: np.ndarray, lo: float, hi: float, cap: float = np.inf) -> np.ndarray:
+    """The documented scale, written with NumPy."""
+    gain = min((HIGH_TARGET - LOW_TARGET) / (hi - lo), cap)
+    return np.floor(np.clip(data.astype(float) * gain + 127.5 - gain * (lo + hi) / 2 + 0.5, 0, 255)).astype(np.uint8)
+
+
+@pytest.mark.parametrize("dtype", ["int8", "uint8", "int16", "uint16", "int32", "uint32", "int64", "uint64", "float32", "float64"])
+def test_Z20_every_real_type_is_scaled_by_one_rule(tmp_path: Path, dtype: str) -> None:
+    data = texture(64, 64, top=120).astype(dtype)
+    if np.dtype(dtype).kind in "if":
+        data = (data - 60).astype(dtype)
+    path = write(tmp_path / "a.tif", data)
+    opened = scene(path, scale="auto")
+    lo, hi = np.percentile(data, [0.5, 99.5], method="inverted_cdf")
+    assert opened.radiometry.lo[0] == lo
+    assert opened.radiometry.hi[0] == hi
+    cap = np.inf if dtype.startswith("float") else MAX_GAIN
+    difference = read(path, scale="auto").data.astype(int) - stretched(data, float(lo), float(hi), cap)
+    assert np.abs(difference).max() <= 1
+    assert (difference != 0).mean() < 0.01
+    assert opened.info()["dtype"] == dtype
+
+
+def test_Z20_scale_rules(tmp_path: Path) -> None:
+    data = texture(dtype="uint16", top=3000)
+    path = write(tmp_path / "a.tif", data)
+    assert (read(path, scale="none").data == np.minimum(data, 255)).all()
+    found = read(path, scale="100,2100").data
+    assert (found == np.floor(np.clip((data - 100.0) * 255 / 2000 + 0.5, 0, 255))).all()
+    lo, hi = np.percentile(data, [2, 98], method="inverted_cdf")
+    assert (read(path, scale="p2,p98").data == stretched(data, float(lo), float(hi))).all()
+    assert scene(path, scale="p2,p98").info()["radiometry"]["rule"] == "p2,p98"
+    for wrong in ("banana", "5", "9,1", "p5,80", "p50,p200", "nan,1"):
+        with pytest.raises(UsageError):
+            scene(path, scale=wrong)
+
+
+def test_Z20_int8_is_signed(tmp_path: Path) -> None:
+    data = np.full((3, 16, 16), -100, np.int8)
+    data[:, :8] = 100
+    pixels = read(write(tmp_path / "a.tif", data), scale="auto").data
+    assert pixels[0, 0, 0] > pixels[0, 15, 0]
+
+
+@pytest.mark.parametrize("dtype", ["float16"])
+def test_Z21_half_floats(tmp_path: Path, dtype: str) -> None:
+    data = np.random.default_rng(0).random((32, 32, 3)).astype(dtype)
+    tifffile.imwrite(tmp_path / "a.tif", data, photometric="rgb")
+    pixels = read(tmp_path / "a.tif", scale="0,1").data
+    assert np.abs(pixels - np.moveaxis(data, -1, 0).astype(float) * 255).max() <= 0.51
+    assert scene(tmp_path / "a.tif").dtype == "float32"
+
+
+@pytest.mark.parametrize("dtype", ["complex64", "complex128", "complex_int16"])
+def test_Z22_complex_is_refused(tmp_path: Path, dtype: str) -> None:
+    path = tmp_path / "a.tif"
+    with rasterio.open(path, "w", driver="GTiff", width=8, height=8, count=3, dtype=dtype):
+        pass
+    with pytest.raises(InputError) as caught:
+        scene(path)
+    assert caught.value.id == "E-input-complex"
+    assert "intensity" in caught.value.fix
+
+
+@pytest.mark.parametrize("bits", [1, 2, 4])
+def test_Z23_few_bits(tmp_path: Path, bits: int) -> None:
+    data = (texture() % (1 << bits)).astype(np.uint8)
+    path = write(tmp_path / "a.tif", data, nbits=bits)
+    opened = scene(path, scale="auto")
+    assert opened.info()["bits"] == bits
+    assert opened.decoder.raw.bands.max_value == (1 << bits) - 1
+    assert len(np.unique(read(path, scale="auto").data)) == 1 << bits
+
+
+def test_Z23_twelve_bits(tmp_path: Path) -> None:
+    data = texture(dtype="uint16", top=4095)
+    path = write(tmp_path / "a.tif", data, nbits=12)
+    assert scene(path).decoder.raw.bands.max_value == 4095
+    assert read(path, scale="auto").data.std() > 50
+
+
+def test_Z24_nan_and_inf_are_invalid_beside_nodata(tmp_path: Path) -> None:
+    data = texture().astype("float32")
+    data[0, 0, 0], data[1, 0, 1], data[2, 0, 2], data[:, 0, 3] = np.nan, np.inf, -np.inf, -9999
+    path = write(tmp_path / "a.tif", data, nodata=-9999)
+    expected = np.ones((64, 64), bool)
+    expected[0, :4] = False
+    assert (read(path).valid == expected).all()
+    assert (valid(path) == expected).all()
+    unscaled = write(tmp_path / "b.tif", data)
+    expected[0, 3] = True
+    assert (valid(unscaled) == expected).all()
+
+
+def test_Z25_nodata_nan(tmp_path: Path) -> None:
+    data = texture().astype("float32")
+    data[:, :5] = np.nan
+    mask = valid(write(tmp_path / "a.tif", data, nodata=np.nan))
+    assert not mask[:5].any()
+    assert mask[5:].all()
+
+
+def test_Z26_nodata_that_the_type_cannot_hold(tmp_path: Path) -> None:
+    path = tmp_path / "a.tif"
+    extra = [(42113, "s", 0, "-9999", True)]
+    tifffile.imwrite(path, np.moveaxis(texture(), 0, -1), photometric="rgb", extratags=extra)
+    notices = Notices()
+    opened = scene(path, notices)
+    assert "W-nodata-range" in ids(notices)
+    assert opened.all_valid
+    notices = Notices()
+    assert valid(write(tmp_path / "b.tif", texture(), nodata=0.5), notices).all()
+    assert "W-nodata-range" in ids(notices)
+
+
+@pytest.mark.parametrize("nodata", [-3.4028235e38, -3.4e38, 1e20, -1.27e30])
+def test_Z27_rounded_float_nodata(tmp_path: Path, nodata: float) -> None:
+    data = texture().astype("float32")
+    data[:, :, :7] = np.float32(nodata)
+    mask = valid(write(tmp_path / "a.tif", data, nodata=nodata))
+    assert not mask[:, :7].any()
+    assert mask[:, 7:].all()
+
+
+def per_band_nodata(tmp_path: Path) -> tuple[Path, np.ndarray]:
+    data = texture()
+    data[0, 0], data[1, 1], data[2, 2], data[0, 3], data[:, 4] = 0, 255, 7, 255, np.array([[0], [255], [7]])
+    write(tmp_path / "s.tif", data)
+    bands = "".join(
+        f'<VRTRasterBand dataType="Byte" band="{b}"><NoDataValue>{n}</NoDataValue><SimpleSource>'
+        f'<SourceFilename relativeToVRT="1">s.tif</SourceFilename><SourceBand>{b}</SourceBand></SimpleSource></VRTRasterBand>'
+        for b, n in ((1, 0), (2, 255), (3, 7))
+    )
+    (tmp_path / "n.vrt").write_text(f'<VRTDataset rasterXSize="64" rasterYSize="64">{bands}</VRTDataset>')
+    return tmp_path / "n.vrt", data
+
+
+def test_Z28_nodata_per_band(tmp_path: Path) -> None:
+    path, data = per_band_nodata(tmp_path)
+    hits = np.stack([data[0] == 0, data[1] == 255, data[2] == 7])
+    notices = Notices()
+    assert (valid(path, notices, allow_vrt=True) == ~hits.any(0)).all()
+    assert "W-nodata-per-band" in ids(notices)
+    assert (valid(path, allow_vrt=True, mask_rule="all") == ~hits.all(0)).all()
+
+
+def test_Z29_real_values_that_look_like_nodata(tmp_path: Path) -> None:
+    data = texture()
+    data[:, np.random.default_rng(3).random((64, 64)) < 0.05] = 0
+    notices = Notices()
+    scene(write(tmp_path / "a.tif", data, nodata=0), notices)
+    assert "W-nodata-holes" in ids(notices)
+    assert "--nodata none" in next(n.message for n in notices.items if n.id == "W-nodata-holes")
+    collar = texture()
+    collar[:, :20] = 0
+    notices = Notices()
+    scene(write(tmp_path / "b.tif", collar, nodata=0), notices)
+    assert ids(notices) == []
+    assert valid(tmp_path / "a.tif", nodata=()).all()
+
+
+def test_Z30_jpeg_artefacts_around_nodata(tmp_path: Path) -> None:
+    data = texture(128, 128)
+    data[:, :, :50] = 0
+    path = write(tmp_path / "a.tif", data, compress="JPEG", nodata=0, tiled=True, blockxsize=64, blockysize=64)
+    with rasterio.open(path) as file:
+        assert (file.read()[:, :, :48] != 0).any() or (file.read()[:, :, 48:50] != 0).any(), "JPEG changed nodata pixels"
+    strict, tolerant = valid(path, mask_rule="all")[:, :50].sum(), valid(path, mask_rule="all", nodata_tolerance=40)[:, :50].sum()
+    assert tolerant < strict
+
+
+def masks(tmp_path: Path) -> dict[str, Path]:
+    data = texture()
+    inner = np.zeros((64, 64), np.uint8)
+    inner[:, 10:] = 255
+    paths = {}
+    with rasterio.Env(GDAL_TIFF_INTERNAL_MASK=True):
+        paths["internal"] = write(tmp_path / "i.tif", data, after=lambda out: out.write_mask(inner))
+    with rasterio.Env(GDAL_TIFF_INTERNAL_MASK=False):
+        paths["msk"] = write(tmp_path / "m.tif", data, after=lambda out: out.write_mask(inner))
+    rgba = np.concatenate([data, inner[None]])
+    paths["alpha"] = write(tmp_path / "a.tif", rgba, alpha="YES")
+    rgba[:3, :5] = 0
+    paths["alpha and nodata"] = write(tmp_path / "an.tif", rgba, alpha="YES", nodata=0)
+    return paths
+
+
+@pytest.mark.parametrize("kind", ["internal", "msk", "alpha", "alpha and nodata"])
+def test_Z31_masks_and_alpha(tmp_path: Path, kind: str) -> None:
+    path = masks(tmp_path)[kind]
+    assert Path(f"{tmp_path / 'm.tif'}.msk").exists()
+    expected = np.ones((64, 64), bool)
+    expected[:, :10] = False
+    pixels = read(path)
+    assert (pixels.valid == expected).all()
+    assert (valid(path) == expected).all()
+    assert (pixels.data[:, expected] == texture()[:, expected]).all() or kind == "alpha and nodata"
+    assert scene(path).info()["mask"] == ("alpha" if "alpha" in kind else "mask")
+
+
+def test_Z31_half_transparent_pixels(tmp_path: Path) -> None:
+    alpha = np.full((64, 64), 255, np.uint8)
+    alpha[0, :4] = 0, 127, 128, 254
+    path = write(tmp_path / "a.tif", np.concatenate([texture(), alpha[None]]), alpha="YES")
+    assert valid(path)[0, :4].tolist() == [False, False, True, True]
+
+
+def test_Z31_mask_band_before_alpha_and_nodata(tmp_path: Path) -> None:
+    rgba = np.concatenate([texture(), np.zeros((1, 64, 64), np.uint8)])
+    inner = np.full((64, 64), 255, np.uint8)
+    inner[:9] = 0
+    with rasterio.Env(GDAL_TIFF_INTERNAL_MASK=True):
+        path = write(tmp_path / "a.tif", rgba, nodata=7, after=lambda out: out.write_mask(inner), alpha="NO")
+    mask = valid(path)
+    assert not mask[:9].any()
+    assert mask[9:].all()
+
+
+def test_Z31_alpha_of_one_bit_and_of_eight_bits_in_sixteen(tmp_path: Path) -> None:
+    for dtype, opaque in (("uint8", 1), ("uint16", 255), ("uint16", 65535)):
+        alpha = np.full((1, 64, 64), opaque, dtype)
+        alpha[0, :7] = 0
+        path = write(tmp_path / f"{dtype}{opaque}.tif", np.concatenate([texture(dtype=dtype), alpha]), photometric="RGB", alpha="YES")
+        mask = valid(path)
+        assert not mask[:7].any()
+        assert mask[7:].all(), opaque
+
+
+def test_Z32_near_infrared_tagged_as_alpha(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.tif", texture(bands=4), photometric="MINISBLACK")
+    with rasterio.open(path, "r+") as file:
+        file.colorinterp = [ColorInterp.red, ColorInterp.green, ColorInterp.blue, ColorInterp.alpha]
+    notices = Notices()
+    assert valid(path, notices).all()
+    assert "W-alpha-data" in ids(notices)
+    quiet = Notices()
+    assert not valid(path, quiet, alpha="yes").all()
+    assert valid(path, quiet, alpha="no").all()
+    assert ids(quiet) == []
+
+
+def test_Z32_feathered_alpha_is_still_alpha(tmp_path: Path) -> None:
+    alpha = np.full((1, 256, 256), 255, np.uint8)
+    alpha[0, :100], alpha[0, 100] = 0, np.arange(256)
+    notices = Notices()
+    mask = valid(write(tmp_path / "a.tif", np.concatenate([texture(256, 256), alpha]), alpha="YES"), notices)
+    assert ids(notices) == []
+    assert not mask[:100].any()
+
+
+def eight_bands(tmp_path: Path) -> tuple[Path, np.ndarray]:
+    data = texture(bands=8)
+    names = ["coastal", "blue", "green", "yellow", "red", "rededge", "NIR1", "NIR2"]
+
+    def describe(out: rasterio.io.DatasetWriter) -> None:
+        for n, name in enumerate(names, 1):
+            out.set_band_description(n, name)
+
+    return write(tmp_path / "a.tif", data, photometric="MINISBLACK", after=describe), data
+
+
+def test_Z33_choosing_bands(tmp_path: Path) -> None:
+    path, data = eight_bands(tmp_path)
+    for bands in ((5, 3, 2), ("red", "green", "blue"), ("RED", 3, "2")):
+        assert (read(path, bands=bands).data == data[[4, 2, 1]]).all()
+    assert (read(path).data == data[[4, 2, 1]]).all(), "names of colours are known"
+    assert (read(path, sensor="worldview").data == data[[4, 2, 1]]).all()
+    assert (read(path, sensor="planetscope8").data == data[[4, 2, 1]]).all(), "names before numbers"
+    for wrong in ((9, 1, 2), ("purple", 1, 2), (0, 1, 2), (-1, 1, 2)):
+        with pytest.raises(UsageError) as caught:
+            scene(path, bands=wrong)
+        assert "5 red" in caught.value.where
+    with pytest.raises(UsageError):
+        scene(path, bands=(1, 2))
+    with pytest.raises(UsageError) as caught:
+        scene(path, sensor="hubble")
+    assert "sentinel2" in caught.value.fix
+
+
+def test_Z33_bands_without_names_are_taken_in_order_with_a_warning(tmp_path: Path) -> None:
+    data = texture(bands=8)
+    notices = Notices()
+    path = write(tmp_path / "a.tif", data, photometric="MINISBLACK")
+    assert (read(path, notices=notices).data == data[:3]).all()
+    assert "W-bands" in ids(notices)
+    assert (read(path, sensor="sentinel2").data == data[[3, 2, 1]]).all()
+
+
+def test_Z33_colour_interpretation_orders_bgr(tmp_path: Path) -> None:
+    data = texture()
+    path = write(tmp_path / "a.tif", data)
+    with rasterio.open(path, "r+") as file:
+        file.colorinterp = [ColorInterp.blue, ColorInterp.green, ColorInterp.red]
+    assert (read(path).data == data[::-1]).all()
+
+
+@pytest.mark.parametrize("bands", [1, 2])
+def test_Z34_grey_is_repeated_only_on_request(tmp_path: Path, bands: int) -> None:
+    data = texture(bands=bands)
+    path = write(tmp_path / "a.tif", data, alpha="YES") if bands == 2 else write(tmp_path / "a.tif", data)
+    with pytest.raises(UsageError) as caught:
+        scene(path)
+    assert caught.value.id == "E-bands-few"
+    assert "--bands 1,1,1" in caught.value.fix
+    assert (read(path, bands=(1, 1, 1), alpha="no").data == data[[0, 0, 0]]).all()
+
+
+def test_Z35_palette_is_expanded(tmp_path: Path) -> None:
+    indices = (texture(bands=1) % 4).astype(np.uint8)
+    colours = {0: (10, 20, 30, 255), 1: (200, 100, 50, 255), 2: (0, 255, 0, 255), 3: (1, 2, 3, 255)}
+    path = write(tmp_path / "a.tif", indices, photometric="PALETTE", after=lambda out: out.write_colormap(1, colours))
+    expected = np.array([colours[n][:3] for n in range(4)], np.uint8)[indices[0]].transpose(2, 0, 1)
+    assert (read(path).data == expected).all()
+    assert read(path).valid.all()
+
+
+def test_Z35_transparent_palette_entries_are_invalid(tmp_path: Path) -> None:
+    indices = (texture(bands=1) % 4).astype(np.uint8)[0]
+    image = Image.fromarray(indices, "P")
+    image.putpalette([10, 20, 30, 200, 100, 50, 0, 255, 0, 1, 2, 3])
+    image.save(tmp_path / "a.png", transparency=bytes([255, 255, 0, 255]))
+    assert (read(tmp_path / "a.png").valid == (indices != 2)).all()
+    assert (valid(tmp_path / "a.png") == (indices != 2)).all()
+
+
+def test_Z36_miniswhite_is_turned_over(tmp_path: Path) -> None:
+    grey = texture(bands=1)
+    path = tmp_path / "a.tif"
+    tifffile.imwrite(path, grey[0], photometric="miniswhite")
+    with rasterio.open(path) as file:
+        assert file.tags(ns="IMAGE_STRUCTURE").get("MINISWHITE") == "YES"
+        raw = file.read(1)
+    pixels = read(path, bands=(1, 1, 1)).data
+    assert (pixels == 255 - raw).all()
+    plain = write(tmp_path / "b.tif", 255 - raw[None], crs=None, transform=None)
+    assert (read(path, bands=(1, 1, 1), scale="auto").data == read(plain, bands=(1, 1, 1), scale="auto").data).all()
+
+
+def test_Z37_cmyk_jpeg_is_rgb_and_noted(tmp_path: Path) -> None:
+    smooth = np.linspace(40, 200, 64).astype(np.uint8)
+    rgb = Image.fromarray(np.stack(np.broadcast_arrays(smooth[:, None], smooth[None], np.uint8(90)), -1).astype(np.uint8))
+    rgb.convert("CMYK").save(tmp_path / "a.jpg", quality=98)
+    pixels = read(tmp_path / "a.jpg").data
+    assert np.abs(pixels.astype(int) - np.moveaxis(np.asarray(rgb), -1, 0)).mean() < 6
+    assert scene(tmp_path / "a.jpg").info()["colour_space"] == "CMYK"
+
+
+def test_Z38_ycbcr_jpeg_in_tiff_is_rgb(tmp_path: Path) -> None:
+    smooth = np.broadcast_to(np.linspace(40, 200, 64).astype(np.uint8), (3, 64, 64)).copy()
+    path = write(tmp_path / "a.tif", smooth, compress="JPEG", photometric="YCBCR", jpeg_quality=95)
+    assert np.abs(read(path).data.astype(int) - smooth).max() <= 4
+
+
+def test_Z39_scale_and_offset_are_applied_once(tmp_path: Path) -> None:
+    data = texture(dtype="uint16", top=3000)
+
+    def reflectance(out: rasterio.io.DatasetWriter) -> None:
+        out.scales, out.offsets = (0.0001,) * 3, (-0.1,) * 3
+
+    path = write(tmp_path / "a.tif", data, after=reflectance)
+    values = data * 0.0001 - 0.1
+    expected = np.floor(np.clip(values / 0.2 * 255 + 0.5, 0, 255))
+    assert np.abs(read(path, scale="0,0.2").data.astype(int) - expected).max() <= 1
+    plain = write(tmp_path / "b.tif", data)
+    assert (read(path, scale="auto").data == read(plain, scale="auto").data).all(), "a linear scale cannot change the picture"
+    lo = np.percentile(values, 0.5, method="inverted_cdf")
+    assert scene(path, scale="auto").radiometry.lo[0] == pytest.approx(lo)
+
+
+def test_Z39_different_scales_per_band(tmp_path: Path) -> None:
+    data = texture(dtype="uint16", top=2000)
+
+    def units(out: rasterio.io.DatasetWriter) -> None:
+        out.scales = (1.0, 2.0, 0.5)
+
+    path = write(tmp_path / "a.tif", data, after=units)
+    values = data * np.array([1.0, 2.0, 0.5])[:, None, None]
+    assert np.abs(read(path, scale="0,4000").data - values / 4000 * 255).max() <= 0.51
+
+
+def test_Z47_all_nodata(tmp_path: Path) -> None:
+    notices = Notices()
+    path = write(tmp_path / "a.tif", np.zeros((3, 64, 64), np.uint8), nodata=0)
+    pixels = read(path, notices=notices, scale="auto")
+    assert not pixels.any_valid
+    assert not valid(path).any()
+    assert "W-no-valid" in ids(notices)
+    floats = write(tmp_path / "b.tif", np.full((3, 64, 64), np.nan, np.float32))
+    assert not read(floats, scale="auto").any_valid
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "uint16", "float32", "int16"])
+def test_Z48_constant_image(tmp_path: Path, dtype: str) -> None:
+    pixels = read(write(tmp_path / "a.tif", np.full((3, 64, 64), 128, dtype)), scale="auto")
+    assert (pixels.data == pixels.data[0, 0, 0]).all()
+    assert pixels.data[0, 0, 0] in (127, 128)
+    assert pixels.valid.all()
+
+
+def test_Z51_band_names_are_passed_on_as_they_are(tmp_path: Path) -> None:
+    def describe(out: rasterio.io.DatasetWriter) -> None:
+        for n, name in enumerate(("=cmd()", "größe", "a\x1b[31mb"), 1):
+            out.set_band_description(n, name)
+
+    names = scene(write(tmp_path / "a.tif", texture(), after=describe)).info()["band_names"]
+    assert names[:2] == ["=cmd()", "größe"]
+    assert read(tmp_path / "a.tif", bands=("=cmd()", "größe", 3)).data.shape == (3, 64, 64)
+
+
+@pytest.mark.parametrize("dtype", ["uint16", "int16", "int32"])
+def test_Z56_eight_bit_values_in_a_wider_type(tmp_path: Path, dtype: str) -> None:
+    for top in (250, 40):
+        narrow, wide = texture(top=top), texture(top=top).astype(dtype)
+        a = read(write(tmp_path / "a.tif", narrow), scale="auto").data
+        b = read(write(tmp_path / "b.tif", wide), scale="auto").data
+        assert np.abs(a.astype(int) - b).max() <= 1
+    eleven = read(write(tmp_path / "c.tif", texture(dtype="uint16", top=2047)), scale="auto").data
+    assert eleven.std() > 50, "not divided by 65535"
+
+
+def test_flat_pictures_are_not_stretched_to_noise(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.tif", texture(top=9))
+    assert scene(path, scale="auto").radiometry.gain[0] == MAX_GAIN
+    assert np.ptp(read(path, scale="auto").data) == MAX_GAIN * 3
+
+
+def test_invalid_pixels_have_the_mean_colour(tmp_path: Path) -> None:
+    data = texture()
+    data[:, :10] = 0
+    path = write(tmp_path / "a.tif", data, nodata=0)
+    pixels = read(path)
+    mean = data[:, 10:].reshape(3, -1).mean(1)
+    assert np.abs(pixels.data[:, 0, 0] - mean).max() <= 0.5
+    assert (pixels.data[:, :10] == pixels.data[:, :1, :1]).all()
+
+
+def test_stats_are_reusable_from_json_and_from_an_output(tmp_path: Path) -> None:
+    first = write(tmp_path / "a.tif", texture(top=200))
+    other = write(tmp_path / "b.tif", texture(top=90, seed=5))
+    radiometry = scene(first, scale="auto").radiometry
+    radiometry.save(tmp_path / "stats.json")
+    assert scene(other, stats=tmp_path / "stats.json").radiometry == radiometry
+    tagged = write(tmp_path / "map.tif", texture(), after=lambda out: out.update_tags(**scene(first, scale="auto").tags))
+    assert scene(other, stats=tagged).radiometry == radiometry
+    for bad in (tmp_path / "none.json", other, first):
+        with pytest.raises(InputError) as caught:
+            scene(other, stats=bad)
+        assert caught.value.id == "E-stats"
+    (tmp_path / "bad.json").write_text('{"gain": [1, 2], "offset": "x"}')
+    with pytest.raises(InputError):
+        scene(other, stats=tmp_path / "bad.json")
+
+
+def test_radiometry_is_the_same_for_all_tiles_and_any_window(tmp_path: Path) -> None:
+    data = texture(600, 700, dtype="uint16", top=4000)
+    data[:, :, :300] //= 4
+    opened = scene(write(tmp_path / "a.tif", data, tiled=True, blockxsize=128, blockysize=128), scale="auto")
+    with opened.open_reader() as reader:
+        whole = reader.read(Window(0, 0, 700, 600)).data
+        for col, row in ((0, 0), (250, 100), (333, 77)):
+            assert (reader.read(Window(col, row, 200, 200)).data == whole[:, row : row + 200, col : col + 200]).all()
+
+
+def test_M25_only_used_bands_cost_memory(tmp_path: Path) -> None:
+    """A band-interleaved file of 200 bands is read through three of them."""
+    path = tmp_path / "many.tif"
+    with rasterio.open(
+        path, "w", driver="GTiff", width=256, height=256, count=200, dtype="uint16", interleave="band", tiled=True, blockxsize=128, blockysize=128
+    ) as out:
+        for band in (100, 150, 200):
+            out.write(texture(256, 256, 1, band, "uint16")[0], band)
+    opened = scene(path, bands=(200, 150, 100))
+    with opened.open_reader() as reader:
+        data = reader.read(Window(0, 0, 256, 256)).data
+        raw, _ = opened.decoder.raw.read(reader._dataset(), Window(0, 0, 256, 256))
+    assert raw.shape == (3, 256, 256)
+    assert (data[0] == texture(256, 256, 1, 200, "uint16")[0]).all()
