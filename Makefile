@@ -65,6 +65,17 @@ audit: environment ## known vulnerabilities of what is installed; skips where th
 robustness: ## docs/robustness.md anew, from the names of the tests
 	@$(py) scripts/robustness_index.py
 
+.PHONY: picture
+picture: environment ## the README's picture anew, from the demo
+	@$(py) scripts/demo.py --small docs/pictures/demo.jpg
+
+.PHONY: bench
+bench: environment ## speed and memory, as in benchmarks/RESULTS.md (takes long; one by one: see there)
+	@for file in benchmarks/kernels*.py benchmarks/polygons*.py; do \
+	    [ ! -f "$$file" ] || { echo "== $$file"; name=$${file%.py}; $(py) -m "$${name//\//.}"; }; done
+	@mkdir -p build/bench
+	@$(py) -m benchmarks.mosaic --work build/bench --orthos "$${RSOV_SHARED:-../shared}/data/orthos"
+
 .PHONY: clean
 clean: ## everything made here, the environment too
 	rm -rf "$(VENV)" demo .demo build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis

@@ -22,6 +22,8 @@ PACKAGE_SHA256 = "8c2798d8e9be7f0004b194fe207b76c1d9fff6e711b3db67b9508dcd5d00ae
 PROMPTS = "forest,road,grass,water,building"
 GAP = 24
 """Pixels between two maps in the demo's picture."""
+PAGE_WIDTH = 1000
+"""Pixels across a page of documentation."""
 
 
 @dataclass(frozen=True)
@@ -54,6 +56,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--gsd", type=float, help="metres per pixel, where the file does not say")
     parser.add_argument("--out", type=Path, default=Path("demo"), help="folder for the results")
     parser.add_argument("--cache", type=Path, default=Path(".demo"), help="folder for what is fetched")
+    parser.add_argument("--small", type=Path, help="also save the picture small, for a page: FILE.jpg")
     given = parser.parse_args(arguments)
     if given.ortho is not None:
         pictures = [
@@ -74,6 +77,8 @@ def main(arguments: list[str] | None = None) -> int:
             [given.out / f"{picture.path.stem}_quicklook.png" for picture in pictures], given.out / "demo.png"
         )
         shown = given.out / "demo.png"
+    if given.small is not None:
+        shrink(shown, given.small)
     print_what_next(given.out, pictures[0])
     print(shown.resolve())
     return 0
@@ -143,6 +148,15 @@ def stack(pictures: list[Path], target: Path) -> None:
         sheet.paste(image, (0, top))
         top += image.height + GAP
     sheet.save(target, optimize=True)
+
+
+def shrink(picture: Path, target: Path) -> None:
+    """A JPEG of `PAGE_WIDTH`, small enough for a repository."""
+    from PIL import Image
+
+    image = Image.open(picture).convert("RGB")
+    size = (PAGE_WIDTH, round(image.height * PAGE_WIDTH / image.width))
+    image.resize(size, Image.Resampling.LANCZOS).save(target, quality=80, optimize=True, progressive=True)
 
 
 def print_what_next(out: Path, picture: Picture) -> None:

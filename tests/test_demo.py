@@ -118,6 +118,13 @@ def test_two_maps_are_put_below_each_other(demo: ModuleType, tmp_path: Path) -> 
         assert both.getpixel((100, 50 + demo.GAP + 40)) == (0, 0, 255)
 
 
+def test_the_readmes_picture_is_a_smaller_one(demo: ModuleType, tmp_path: Path) -> None:
+    Image.new("RGB", (1600, 800), "red").save(tmp_path / "large.png")
+    demo.shrink(tmp_path / "large.png", tmp_path / "small.jpg")
+    with Image.open(tmp_path / "small.jpg") as small:
+        assert small.size == (1000, 500)
+
+
 def test_the_demo_leaves_a_picture_and_says_where(
     demo: ModuleType, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

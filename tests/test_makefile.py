@@ -64,7 +64,18 @@ def machine(tmp_path: Path) -> Machine:
 
 def test_make_alone_lists_the_targets() -> None:
     listed = subprocess.run(["make"], cwd=ROOT, capture_output=True, text=True, check=True, timeout=30).stdout
-    for target in ("demo", "test", "test-slow", "test-gpu", "lint", "format", "lock", "audit", "clean"):
+    for target in (
+        "demo",
+        "test",
+        "test-slow",
+        "test-gpu",
+        "lint",
+        "format",
+        "lock",
+        "audit",
+        "bench",
+        "clean",
+    ):
         assert f"make {target} " in listed
 
 

@@ -78,6 +78,17 @@ def test_no_file_is_larger_than_a_checkout_should_carry() -> None:
     assert large == {}
 
 
+def test_pages_link_to_files_that_exist_and_to_small_pictures() -> None:
+    pages = [path for path in _files() if path.suffix == ".md"]
+    for page in pages:
+        for link in re.findall(r"\]\(([^)#]+)[^)]*\)", page.read_text(encoding="utf-8")):
+            if "://" in link:
+                continue
+            target = page.parent / link
+            assert target.exists(), f"{page.name} links to {link}"
+            assert target.suffix not in {".png", ".jpg"} or target.stat().st_size < 400_000
+
+
 def _name(text: str) -> str:
     """PEP 503's normal form of a distribution's name."""
     return re.sub(r"[-_.]+", "-", re.match(r"[\w.-]+", text.strip()).group()).lower()  # type: ignore[union-attr]
