@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rsov.engine.blend import FLOOR, window_weights
+from rsov.engine.blend import FLOOR, inverse_weights, window_weights
 from rsov.kernels import blend
 from tests.support import numpy_kernels
 
@@ -28,25 +28,9 @@ def test_a_tile_is_added_as_numpy_adds_it(row, col, height, width, seed):
     np.testing.assert_array_equal(weights, expected[1])
 
 
-def test_scores_in_channels_last_memory_are_added_alike():
-    random = np.random.default_rng(0)
-    scores = random.standard_normal((8, 9, 3)).astype(np.float32).transpose(2, 0, 1)
-    ones = np.ones(9, np.float32)
-    sums = [(np.zeros((3, 8, 9), np.float32), np.zeros((8, 9), np.float32)) for _ in range(2)]
-    blend.add_tile(*sums[0], scores, ones[:8], ones, 0, 0)
-    blend.add_tile(*sums[1], np.ascontiguousarray(scores), ones[:8], ones, 0, 0)
-    np.testing.assert_array_equal(sums[0][0], sums[1][0])
-
-
-def test_normalised_sums_equal_numpy_and_are_zero_where_nothing_was_added():
-    random = np.random.default_rng(1)
-    total, weights = random.standard_normal((4, 9, 11)).astype(np.float32), random.random((9, 11), np.float32)
-    weights[2, 3:6] = 0
-    out, expected = np.empty((4, 7, 11), np.float32), np.empty((4, 7, 11), np.float32)
-    blend.normalise(total, weights, out)
-    numpy_kernels.normalise(total, weights, expected)
-    np.testing.assert_array_equal(out, expected)
-    assert not out[:, 2, 3:6].any()
+def test_cells_without_a_tile_have_no_score():
+    weights = np.array([[0.0, 0.25], [1.0, 0.0]], np.float32)
+    np.testing.assert_array_equal(inverse_weights(weights), [[0, 4], [1, 0]])
 
 
 @pytest.mark.parametrize(("cells", "overlap"), [(16, 4), (256, 32), (8, 2)])

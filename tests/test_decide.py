@@ -20,7 +20,18 @@ def kernel(scores, y, x, valid=EMPTY, thresholds=None, none_id=255):
     labels = np.empty(shape, np.uint8 if none_id == 255 else np.uint16)
     confidence, probs = np.empty(shape, np.uint8), np.empty((channels - 1, *shape), np.uint8)
     limits = np.zeros(channels, np.float32) if thresholds is None else np.array(thresholds, np.float32)
-    decide(scores, *y, *x, valid, limits, none_id, labels, confidence, probs)
+    decide(
+        scores,
+        np.ones(scores.shape[1:], np.float32),
+        *y,
+        *x,
+        valid,
+        limits,
+        none_id,
+        labels,
+        confidence,
+        probs,
+    )
     return labels, confidence, probs, limits
 
 
@@ -46,6 +57,19 @@ def test_labels_equal_numpy_at_any_scale_and_offset(channels, scale_x, scale_y, 
     np.testing.assert_array_equal(labels, expected[0])
     assert np.abs(confidence.astype(int) - expected[1]).max() <= 1
     assert np.abs(probs.astype(int) - expected[2]).max() <= 1
+
+
+def test_sums_are_divided_by_their_weights():
+    scores = random_scores(6, 4, 9, 12)
+    weights = np.random.default_rng(6).uniform(0.5, 2, (9, 12)).astype(np.float32)
+    y, x = (AxisMap(0.25, 0.0, n).table(0, 4 * n, 0) for n in (9, 12))
+    plain, *_ = kernel(scores, y, x)
+    labels, confidence = np.empty((36, 48), np.uint8), np.empty((36, 48), np.uint8)
+    none = np.empty((0, 0, 0), np.uint8)
+    decide(
+        scores * weights, 1 / weights, *y, *x, EMPTY, np.zeros(4, np.float32), 255, labels, confidence, none
+    )
+    assert (labels == plain).mean() > 0.999
 
 
 def test_bilinear_scores_are_those_of_torch():

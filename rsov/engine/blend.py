@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from rsov.engine.plan import PartSpec, Plan, rows_to_add
-from rsov.kernels.blend import add_tile, normalise
+from rsov.kernels.blend import add_tile
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -31,12 +31,18 @@ def window_weights(cells: int, overlap: int) -> NDArray[np.float32]:
     return np.maximum(weights, FLOOR).astype(np.float32)
 
 
+def inverse_weights(weights: NDArray[np.float32]) -> NDArray[np.float32]:
+    """1 / weights, and 0 where nothing was added: no valid pixel reads such a cell."""
+    return np.divide(np.float32(1), weights, out=np.zeros_like(weights), where=weights > 0)
+
+
 @dataclass
 class Finished:
-    """Blended scores [C, n, w] of a part's cells, and the tiles that gave them as (row, col)."""
+    """A part's cells: weighted sums [C, n, w], inverse sums of weights [n, w], and the tiles in them as (row, col)."""
 
     part: PartSpec
-    scores: NDArray[np.float32]
+    sums: NDArray[np.float32]
+    inverse: NDArray[np.float32]
     tiles: frozenset[tuple[int, int]]
 
 
@@ -83,9 +89,10 @@ class RollingScores:
         part = self._current()
         if not self._tiles:
             return None
-        scores = np.empty((self._plan.channels, part.cells.height, part.cells.width), np.float32)
-        normalise(self._total, self._weights, scores)
-        return Finished(part, scores, frozenset(self._tiles))
+        rows = part.cells.height
+        return Finished(
+            part, self._total[:, :rows].copy(), inverse_weights(self._weights[:rows]), frozenset(self._tiles)
+        )
 
     def _current(self) -> PartSpec:
         if self._part is None:

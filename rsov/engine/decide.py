@@ -103,7 +103,8 @@ class Decider:
         confidence = np.empty(shape, np.uint8) if self._confidence else None
         probs = np.empty((len(self._legend), *shape), np.uint8) if self._probs else None
         decide(
-            finished.scores,
+            finished.sums,
+            finished.inverse,
             *self._plan.y.table(window.row, window.height, cells.row),
             *self._plan.x.table(window.col, window.width, cells.col),
             valid,

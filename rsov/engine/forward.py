@@ -8,10 +8,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from rsov.engine.blend import window_weights
+from rsov.engine.blend import inverse_weights, window_weights
 from rsov.engine.lattice import even_lattice
 from rsov.errors import ResourceError
-from rsov.kernels.blend import add_tile, normalise
+from rsov.kernels.blend import add_tile
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -104,8 +104,7 @@ class Forward:
                     y // card.stride,
                     x // card.stride,
                 )
-        normalise(total, weights, total)
-        return total
+        return total * inverse_weights(weights)
 
     def _shrink(self, shape: tuple[int, ...], error: Exception) -> None:
         if torch.cuda.is_available():

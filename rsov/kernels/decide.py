@@ -37,16 +37,26 @@ def _exp(x: np.float32) -> np.float32:
 
 @njit
 def _interpolate(
-    scores: F32, first: int, lo: int, t: np.float32, xlo: NDArray[np.uint32], xt: F32, row: F32, out: F32
+    sums: F32,
+    inverse: F32,
+    first: int,
+    lo: int,
+    t: np.float32,
+    xlo: NDArray[np.uint32],
+    xt: F32,
+    row: F32,
+    out: F32,
 ) -> None:
     """One output row of every channel: vertically on the cells from ``first`` (row), then horizontally (out)."""
-    channels, height, columns = scores.shape
+    channels, height, columns = sums.shape
     hi = min(lo + 1, height - 1)
     width = min(row.size - 1, columns - first)
+    over, under = inverse[lo, first:], inverse[hi, first:]
     for c in range(channels):
-        above, below, line = scores[c, lo, first:], scores[c, hi, first:], out[c]
+        above, below, line = sums[c, lo, first:], sums[c, hi, first:], out[c]
         for j in range(width):
-            row[j] = above[j] + t * (below[j] - above[j])
+            score = above[j] * over[j]
+            row[j] = score + t * (below[j] * under[j] - score)
         row[width] = row[width - 1]
         for x in range(xlo.size):
             j = xlo[x]
@@ -79,7 +89,8 @@ def _shares(line: F32, best: F32, total: F32) -> None:
 
 @njit
 def decide(
-    scores: F32,
+    sums: F32,
+    inverse: F32,
     ylo: NDArray[np.uint32],
     yt: F32,
     xlo: NDArray[np.uint32],
@@ -93,12 +104,12 @@ def decide(
 ) -> None:
     """Bilinear scores at the output pixels, their arg-max and softmax.
 
-    scores [C, n, w] with channel 0 = none; (ylo [H], yt [H]) and (xlo [W], xt [W]) are lower cell and fraction of each
+    Scores are sums [C, n, w] * inverse [n, w], channel 0 = none; (ylo [H], yt [H]) and (xlo [W], xt [W]) are lower cell and fraction of each
     output row and column. valid is [H, W], or [0, 0] where all pixels are. thresholds is [C], softmax values below
     which the winner gives way to none. Written: labels [H, W] (0 = invalid), confidence [H, W] or [0, 0], probs
     [C - 1, H, W] or [0, 0, 0].
     """
-    channels = scores.shape[0]
+    channels = sums.shape[0]
     height, out_width = labels.shape
     first = xlo[0]
     columns = xlo - first
@@ -109,7 +120,7 @@ def decide(
     best, total = np.empty(out_width, np.float32), np.empty(out_width, np.float32)
     arg = np.empty(out_width, np.int32)
     for y in range(height):
-        _interpolate(scores, first, ylo[y], yt[y], columns, xt, row, line)
+        _interpolate(sums, inverse, first, ylo[y], yt[y], columns, xt, row, line)
         _winner(line, best, arg)
         if with_confidence or with_probs or with_thresholds:
             _shares(line, best, total)

@@ -81,7 +81,7 @@ class Segmenter(Protocol):
         ...
 
     def scores(self, features: Tensor, head: Head) -> Tensor:
-        """Logits [B, K+1, h, w] float32 on the CPU.
+        """Logits [B, K+1, h, w] float32 on the CPU, contiguous.
 
         Channel k is class k. Channel 0 is the best background name (a maximum: names are rivals, not shares of one
         thing, so many of them do not add up), :data:`ABSENT` without a background. Softmax over the channels is the

@@ -21,13 +21,6 @@ def add_tile(total: Array, weights: Array, scores: Array, wy: Array, wx: Array, 
     weights[row + top : row + bottom, col + left : col + right] += window
 
 
-def normalise(total: Array, weights: Array, out: Array) -> None:
-    """See rsov.kernels.blend.normalise."""
-    rows = out.shape[1]
-    out[:] = 0
-    np.divide(total[:, :rows], weights[:rows], out=out, where=weights[:rows] > 0)
-
-
 def interpolate(scores: Array, ylo: Array, yt: Array, xlo: Array, xt: Array) -> Array:
     """Bilinear scores [C, H, W] at the output pixels."""
     below = np.minimum(ylo.astype(int) + 1, scores.shape[1] - 1)

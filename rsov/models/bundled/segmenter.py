@@ -57,7 +57,7 @@ class BundledSegmenter:
             none = raw[:, count:].amax(1, keepdim=True)
         else:
             none = raw.new_full((len(raw), 1, *raw.shape[2:]), ABSENT)
-        return torch.cat([none, raw[:, :count]], 1).cpu()
+        return torch.cat([none, raw[:, :count]], 1).cpu().contiguous()
 
     def _fold(self, head: Head) -> FoldedHead:
         """The head as one convolution; kept for the head last used."""
