@@ -9,8 +9,7 @@ import difflib
 import importlib
 import os
 import sys
-from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import typer
 from typer.core import TyperGroup
@@ -18,6 +17,9 @@ from typer.exceptions import TyperException
 
 from rsov import __version__
 from rsov.errors import ExitCode, Interrupted, RsovError, UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 COMMANDS = {
     "predict": ("rsov.commands.predict", "Make a land-cover map from an orthomosaic and words."),

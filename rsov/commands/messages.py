@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import os
 import traceback
-from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rsov.errors import Interrupted, RsovError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 BUG_FILE = "last-error.txt"
 

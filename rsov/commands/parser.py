@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Sequence
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from typer.core import TyperCommand, TyperOption
 
 from rsov.commands.table import OTHER, Option
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
 
 HELP_WIDTH = 100
 NAME_WIDTH = 26

@@ -48,9 +48,15 @@ def run(inputs: list[str], given: dict[str, Any], config: str | None, use_config
     quiet, verbose = values.pop("quiet", False), values.pop("verbose", 0)
     style, log = values.pop("progress", "auto"), values.pop("log_file", None)
     if quiet and verbose:
-        raise UsageError("E-option-conflict", "--quiet cannot be combined with --verbose", fix="leave one of the two")
+        raise UsageError(
+            "E-option-conflict", "--quiet cannot be combined with --verbose", fix="leave one of the two"
+        )
     if prompts is None:
-        raise UsageError("E-prompt-empty", "no class names given", fix=f"rsov predict {inputs[0] if inputs else 'ortho.tif'} --prompts 'forest,road'")
+        raise UsageError(
+            "E-prompt-empty",
+            "no class names given",
+            fix=f"rsov predict {inputs[0] if inputs else 'ortho.tif'} --prompts 'forest,road'",
+        )
     from rsov.commands.progress import Screen
     from rsov.jobs.options import PredictOptions
 
@@ -62,7 +68,13 @@ def run(inputs: list[str], given: dict[str, Any], config: str | None, use_config
 
 
 def _predict(
-    inputs: list[str], prompts: str, options: PredictOptions, out: str | None, screen: Screen, *, as_json: bool
+    inputs: list[str],
+    prompts: str,
+    options: PredictOptions,
+    out: str | None,
+    screen: Screen,
+    *,
+    as_json: bool,
 ) -> int:
     from rsov import term
     from rsov.commands.signals import stopping
@@ -100,8 +112,11 @@ def document(result: PredictResult | None, failure: RsovError | None, code: int)
     """The JSON document of a call: the reports of its maps, and what failed."""
     maps = [_with_report(each) for each in result.maps] if result is not None else []
     errors = [{"input": None, **error_document(failure)}] if failure is not None else []
-    for each in result.failures if result is not None else ():
-        errors.append({"input": str(each.input), **error_document(each.error), "exit_code": exit_code(each.error)})
+    failed = result.failures if result is not None else ()
+    errors += [
+        {"input": str(each.input), **error_document(each.error), "exit_code": exit_code(each.error)}
+        for each in failed
+    ]
     status = "ok" if code == 0 else "partial" if maps else "error"
     return {
         "schema": SCHEMA,
@@ -120,7 +135,12 @@ def _with_report(result: MapResult) -> dict[str, Any]:
     report = dict(result.report)
     if not result.planned:
         path = result.outputs["report"]
-        entry = {"path": str(path), "path_abs": str(path.absolute()), "kind": "report", "bytes": path.stat().st_size}
+        entry = {
+            "path": str(path),
+            "path_abs": str(path.absolute()),
+            "kind": "report",
+            "bytes": path.stat().st_size,
+        }
         report["outputs"] = [*report["outputs"], entry]
     return report
 
@@ -132,11 +152,14 @@ def _listed(file: str | None, prompts: str | None) -> list[str]:
     if file == "-":
         if prompts is not None and prompts.strip() in {"-", "@-"}:
             raise UsageError(
-                "E-stdin-twice", "--prompts and --inputs-file both read standard input", fix="put one of them into a file"
+                "E-stdin-twice",
+                "--prompts and --inputs-file both read standard input",
+                fix="put one of them into a file",
             )
         if sys.stdin.isatty():
             raise UsageError(
-                "E-stdin-terminal", "--inputs-file - waits for names of files on standard input",
+                "E-stdin-terminal",
+                "--inputs-file - waits for names of files on standard input",
                 fix="find . -name '*.tif' | rsov predict --inputs-file - -p forest,road",
             )
         data = sys.stdin.buffer.read()

@@ -5,15 +5,19 @@ from __future__ import annotations
 import json
 import logging
 import time
-from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from rsov import term
 from rsov.commands.messages import error_document
-from rsov.errors import RsovError
-from rsov.jobs.predict_progress import Step
-from rsov.types import Notice
+
+if TYPE_CHECKING:
+    from pathlib import Path
+    from types import TracebackType
+
+    from rsov.errors import RsovError
+    from rsov.jobs.predict_map import MapResult
+    from rsov.jobs.predict_progress import Step
+    from rsov.types import Notice
 
 PLAIN_SHARE = 0.1
 PLAIN_SECONDS = 30.0
@@ -81,12 +85,10 @@ class Screen:
         console = term.stderr()
         console.print(areas_table(result.areas, title=result.input.name))
         timing, metrics = result.report["timing"], result.report["metrics"]
-        grid = result.report["inputs"][0]
         term.say(
             f"{metrics['tiles']:,} tiles, {metrics['polygons']:,} polygons in {duration(timing['total_s'])}"
             f" ({timing['mpx_per_s']:.2f} Mpx/s); report: {result.outputs['report']}"
         )
-        del grid
 
     def stage(self, path: Path, name: str) -> None:
         """What is being done now."""
@@ -115,14 +117,21 @@ class Screen:
         self._said = (0.0, time.monotonic())
 
     def _show(self, label: str, total: int | None) -> None:
-        from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeRemainingColumn
+        from rich.progress import (
+            BarColumn,
+            Progress,
+            ProgressColumn,
+            SpinnerColumn,
+            TextColumn,
+            TimeRemainingColumn,
+        )
 
         self.clear()
-        columns = [TextColumn("{task.fields[label]}")]
+        columns: list[ProgressColumn] = [TextColumn("{task.fields[label]}")]
         if total is None:
-            columns.insert(0, SpinnerColumn())  # type: ignore[arg-type]
+            columns.insert(0, SpinnerColumn())
         else:
-            columns += [  # type: ignore[list-item]
+            columns += [
                 BarColumn(bar_width=None),
                 TextColumn("{task.percentage:>3.0f} %"),
                 TextColumn("{task.fields[rate]}"),
@@ -135,18 +144,20 @@ class Screen:
 
     def _plain(self, step: Step) -> None:
         share, now = step.tiles / max(1, step.total), time.monotonic()
-        if share - self._said[0] >= PLAIN_SHARE and now - self._said[1] >= PLAIN_SECONDS and step.tiles < step.total:
+        if (
+            share - self._said[0] >= PLAIN_SHARE
+            and now - self._said[1] >= PLAIN_SECONDS
+            and step.tiles < step.total
+        ):
             self._said = (share, now)
-            left = step.seconds * (1 - share) / share
-            rate = _rate(step)
-            term.say(
-                f"rsov: {step.path.name} {share:.0%} {step.tiles}/{step.total} tiles {rate} eta {duration(left)}"
-            )
+            done = f"{share:.0%} {step.tiles}/{step.total} tiles {_rate(step)}"
+            left = duration(step.seconds * (1 - share) / share)
+            term.say(f"rsov: {step.path.name} {done} eta {left}")
 
     def record(self, kind: str, **values: Any) -> None:
         """A line of the log file."""
         if self._log is not None:
-            line = {"time": time.strftime("%Y-%m-%dT%H:%M:%S%z"), "kind": kind, **values}
+            line = {"time": time.strftime("%FT%T%z"), "kind": kind, **values}
             self._log.write(term.mask(json.dumps(line)) + "\n")
             self._log.flush()
 
@@ -172,7 +183,9 @@ def _open_log(path: Path | None) -> Any:
     try:
         file = path.open("a", encoding="utf-8")
     except OSError as error:
-        raise OutputError("E-log-file", f"the log file {path} cannot be written", why=error.strerror or "") from error
+        raise OutputError(
+            "E-log-file", f"the log file {path} cannot be written", why=error.strerror or ""
+        ) from error
     return file
 
 

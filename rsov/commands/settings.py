@@ -10,16 +10,19 @@ import math
 import os
 import re
 import tomllib
-from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rsov.commands import values as v
-from rsov.commands.table import Option
 from rsov.errors import UsageError
 from rsov.jobs.options import OptionError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+
+    from rsov.commands.table import Option
 
 PROJECT_FILE = "rsov.toml"
 MAX_CONFIG_BYTES = 1 << 20
@@ -127,9 +130,11 @@ def read_config(
     try:
         document = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
-        line = re.search(r"at line (\d+)", str(error))
-        where = f"{file}:{line[1]}" if line else str(file)
-        raise UsageError("E-config-syntax", f"{file} is not valid TOML", where=where, why=str(error)) from error
+        place = re.search(r"at line (\d+)", str(error))
+        where = f"{file}:{place[1]}" if place else str(file)
+        raise UsageError(
+            "E-config-syntax", f"{file} is not valid TOML", where=where, why=str(error)
+        ) from error
     section = document.get(command, {})
     if not isinstance(section, dict):
         raise UsageError("E-config-key", f"{command} must be a table, [{command}]", where=str(file))

@@ -1,8 +1,8 @@
 """Ctrl-C, SIGTERM and SIGHUP: stop between tiles, and in any case within seconds (C03-C05).
 
-A Python signal handler runs between two bytecodes only, and one call into a network may last longer than the ten
-seconds that containers give. So a thread reads the signals from a wake-up socket, asks the job to stop, and ends
-the process itself when a second signal or the deadline comes.
+A Python signal handler runs between two bytecodes only, and one call into a network may last longer than
+the ten seconds that containers give. So a thread reads the signals from a wake-up socket, asks the job to
+stop, and ends the process itself when a second signal or the deadline comes.
 """
 
 from __future__ import annotations
@@ -13,11 +13,15 @@ import signal
 import socket
 import sys
 import threading
-from collections.abc import Callable, Iterator
-from types import FrameType
+from typing import TYPE_CHECKING
 
 from rsov.errors import ExitCode
-from rsov.jobs.stop import Stop
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from types import FrameType
+
+    from rsov.jobs.stop import Stop
 
 DEADLINE_S = 6.0
 """From a signal to the end of the process; a container kills after ten (C03)."""
@@ -28,11 +32,11 @@ if hasattr(signal, "SIGHUP"):
 
 
 @contextlib.contextmanager
-def stopping(stop: Stop, say: Callable[[str], None]) -> Iterator[None]:
+def stopping(stop: Stop, say: Callable[[str], None], deadline_s: float | None = DEADLINE_S) -> Iterator[None]:
     """Within, signals set ``stop``; the previous handlers come back afterwards.
 
-    Does nothing outside of the main thread, where Python cannot install handlers. A signal that the parent had
-    ignored (``nohup``) stays ignored.
+    Does nothing outside of the main thread, where Python cannot install handlers. A signal that the parent
+    had ignored (``nohup``) stays ignored.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
@@ -44,7 +48,9 @@ def stopping(stop: Stop, say: Callable[[str], None]) -> Iterator[None]:
     for number in CODES:
         if signal.getsignal(number) is not signal.SIG_IGN:
             old[number] = signal.signal(number, _heard)
-    watcher = threading.Thread(target=_watch, args=(reader, stop, say), name="signals", daemon=True)
+    watcher = threading.Thread(
+        target=_watch, args=(reader, stop, say, deadline_s), name="signals", daemon=True
+    )
     watcher.start()
     try:
         yield
@@ -57,14 +63,14 @@ def stopping(stop: Stop, say: Callable[[str], None]) -> Iterator[None]:
         reader.close()
 
 
-def _heard(number: int, frame: FrameType | None) -> None:  # noqa: ARG001 - a handler must exist for the socket to be fed
+def _heard(number: int, frame: FrameType | None) -> None:
     pass
 
 
-def _watch(reader: socket.socket, stop: Stop, say: Callable[[str], None]) -> None:
+def _watch(reader: socket.socket, stop: Stop, say: Callable[[str], None], deadline_s: float | None) -> None:
     code: ExitCode | None = None
     while True:
-        reader.settimeout(DEADLINE_S if code is not None else None)
+        reader.settimeout(deadline_s if code is not None else None)
         try:
             data = reader.recv(1)
         except TimeoutError:
@@ -81,7 +87,7 @@ def _watch(reader: socket.socket, stop: Stop, say: Callable[[str], None]) -> Non
         code = CODES[signal.Signals(number)]
         stop.request(code)
         if code is ExitCode.INTERRUPT:
-            say("stopping after the running tiles; Ctrl-C again stops now")
+            say("stopping; Ctrl-C again stops at once")
     if code is None:
         return
     stop.abandon()

@@ -90,7 +90,6 @@ PREDICT: tuple[Option, ...] = (
     Option("overwrite", RESULTS, "Replace existing outputs, at the end and all at once.", opposite=True),
     Option("dry_run", RESULTS, "Show the plan; load no model, write nothing.", short="-n", opposite=True),
     Option("fail_empty", RESULTS, "An input without any valid pixel is an error (code 3).", opposite=True),
-    Option("verify", RESULTS, "Reopen and check every output.", hidden=True, opposite=True),
     Option(
         "bands",
         PIXELS,

@@ -1,4 +1,4 @@
-"""A CUDA build of torchvision beside a CPU torch: made importable (dependencies that import it need only that)."""
+"""A CUDA build of torchvision beside a CPU torch, made importable: what depends on it needs only that."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ _keep: list[torch.library.Library] = []
 def prepare_torchvision() -> State:
     """Declare torchvision's missing operators, before anybody imports torchvision, timm or open_clip.
 
-    The package index has only torchvision's CUDA build for Linux. Beside a CPU torch its compiled part does not
-    load, and ``import torchvision`` fails with "operator torchvision::nms does not exist". With both operator
-    schemas declared the import works; only the detection operators themselves stay unusable.
+    The package index has only torchvision's CUDA build for Linux. Beside a CPU torch its compiled part does
+    not load, and ``import torchvision`` fails with "operator torchvision::nms does not exist". With both
+    operator schemas declared the import works; only the detection operators themselves stay unusable.
 
     Returns:
-        ``absent`` (not installed), ``native`` (its compiled part loads), ``schemas`` (declared here), ``already``
-        (declared before).
+        ``absent`` (not installed), ``native`` (its compiled part loads), ``schemas`` (declared here),
+        ``already`` (declared before).
     """
     if _keep:
         return "already"

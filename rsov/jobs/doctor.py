@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import platform
 import re
 import shutil
 import stat
-from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from importlib import metadata
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import rsov
 from rsov.errors import RsovError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
 
 Status = Literal["ok", "warn", "fail"]
 
@@ -24,9 +27,24 @@ HDF4_FIXED = (3, 12, 4)
 """First GDAL whose HDF4 drivers lack CVE-2026-8084, -8086, -8087, -8088, -8212 and -8213."""
 MIN_FREE_DISK = 1 << 30
 PACKAGES = (
-    "torch", "torchvision", "numpy", "numba", "rasterio", "fiona", "pyogrio", "rio-tiler", "shapely", "pyproj",
-    "safetensors", "tokenizers", "sentence-transformers", "open_clip_torch", "torch-tensorrt", "typer", "rich",
-)  # fmt: skip
+    "torch",
+    "torchvision",
+    "numpy",
+    "numba",
+    "rasterio",
+    "fiona",
+    "pyogrio",
+    "rio-tiler",
+    "shapely",
+    "pyproj",
+    "safetensors",
+    "tokenizers",
+    "sentence-transformers",
+    "open_clip_torch",
+    "torch-tensorrt",
+    "typer",
+    "rich",
+)
 SEARCH_PATHS = ("PROJ_LIB", "PROJ_DATA", "GDAL_DATA")
 CPU_FLAGS = ("avx2", "avx512f", "avx512_bf16", "amx_bf16", "asimd", "bf16")
 
@@ -172,9 +190,8 @@ def _torchvision() -> Iterator[Check]:
     if state == "absent":
         yield Check("torchvision", "ok", told)
         return
-    import torchvision
-
-    yield Check("torchvision", "ok", f"{torchvision.__version__}: {told}")
+    importlib.import_module("torchvision")
+    yield Check("torchvision", "ok", f"{metadata.version('torchvision')}: {told}")
 
 
 def _tensorrt() -> Iterator[Check]:

@@ -1,7 +1,7 @@
 """From the work files of a run to its outputs: sieve, COGs, polygons, areas, quicklook.
 
-The COG copies (in GDAL, without the interpreter's lock) and one pass over the labels in row blocks (areas, polygons,
-quicklook) run beside each other.
+The COG copies (in GDAL, without the interpreter's lock) and one pass over the labels in row blocks (areas,
+polygons, quicklook) run beside each other.
 """
 
 from __future__ import annotations
@@ -16,15 +16,16 @@ import numpy as np
 from rsov.jobs.preview import Preview, TappedScene
 from rsov.kernels.scaling import count_values
 from rsov.raster.area import pixel_area, pixel_gsd
-from rsov.raster.cog import class_spec, score_spec, write_cog
+from rsov.raster.cog import class_spec, kept_points, score_spec, write_cog
+from rsov.raster.faults import writing
 from rsov.raster.sieve import sieve
-from rsov.raster.publish import writing
 from rsov.raster.style import polygon_qml, raster_qml
 from rsov.raster.workfile import WorkRaster, row_blocks
 from rsov.report.quicklook import Quicklook
 from rsov.report.summary import ClassArea, class_areas
 from rsov.types import NODATA, Window
 from rsov.vector.trace import RowBlock
+from rsov.vector.verify import verify_vector
 from rsov.vector.write import write_polygons
 
 if TYPE_CHECKING:
@@ -55,7 +56,9 @@ class WorkFiles:
         if confidence:
             self.confidence = WorkRaster(scratch("confidence.tif"), grid, "uint8", nodata=SCORE_NODATA)
         if probs:
-            self.probs = WorkRaster(scratch("probs.tif"), grid, "uint8", bands=len(legend), nodata=SCORE_NODATA)
+            self.probs = WorkRaster(
+                scratch("probs.tif"), grid, "uint8", bands=len(legend), nodata=SCORE_NODATA
+            )
 
     def write(self, part: Part) -> None:
         """Keep a finished window."""
@@ -111,6 +114,7 @@ class Finisher:
 
     def __init__(
         self,
+        *,
         publication: Publication,
         scene: Scene,
         legend: Legend,
@@ -153,16 +157,30 @@ class Finisher:
             yield work
 
     def finish(self, tags: Mapping[str, str], threads: int, started: datetime, notices: Notices) -> Finished:
-        """Make, verify and register all outputs but the report."""
-        assert self._work is not None
-        labels = self._sieved(self._work.labels.path)
-        parts = {kind: self._publication.part(path) for kind, path in self._outputs.kinds().items() if kind != "report"}
-        specs = [(labels, parts["classes"], class_spec(self._legend, tags))]
-        if self._work.confidence is not None and "confidence" in parts:
-            specs.append((self._work.confidence.path, parts["confidence"], score_spec(["confidence"], tags)))
-        if self._work.probs is not None and "probs" in parts:
+        """Make, verify and register all outputs but the report; after the run, once."""
+        work = self._work
+        if work is None:
+            raise RuntimeError("finish before sink")
+        labels = self._sieved(work.labels.path)
+        parts = {
+            kind: self._publication.part(path)
+            for kind, path in self._outputs.kinds().items()
+            if kind != "report"
+        }
+        place = self._scene.place
+        points = (
+            kept_points(place.gcps, place.gcps_crs, self._grid)
+            if place.gcps and self._grid.crs is None
+            else None
+        )
+        specs = [(labels, parts["classes"], class_spec(self._legend, tags, points))]
+        if work.confidence is not None and "confidence" in parts:
+            specs.append(
+                (work.confidence.path, parts["confidence"], score_spec(["confidence"], tags, points))
+            )
+        if work.probs is not None and "probs" in parts:
             names = [item.name for item in self._legend]
-            specs.append((self._work.probs.path, parts["probs"], score_spec(names, tags)))
+            specs.append((work.probs.path, parts["probs"], score_spec(names, tags, points)))
 
         def copies() -> None:
             for source, target, spec in specs:
@@ -196,7 +214,9 @@ class Finisher:
     def _rows(self, labels: Path, tally: Tally | None) -> Iterator[RowBlock]:
         """Row blocks for the polygons; areas and quicklook are filled on the way."""
         work = self._work
-        confidence = row_blocks(work.confidence.path) if work is not None and work.confidence is not None else None
+        confidence = (
+            row_blocks(work.confidence.path) if work is not None and work.confidence is not None else None
+        )
         for row, block in row_blocks(labels):
             self._stop.check()
             if tally is not None:
@@ -227,6 +247,9 @@ class Finisher:
                     max_features=self._options.max_features,
                     notices=notices,
                 )
+            verify_vector(
+                parts[kind], fmt, stats.count, None if fmt == "geojson" else stats.bounds, stats.layer
+            )
             count = stats.count
         if not self._outputs.vectors:
             for _ in self._rows(labels, tally):

@@ -87,7 +87,6 @@ class PredictOptions:
     quicklook: bool = False
     overwrite: bool = False
     fail_empty: bool = False
-    verify: bool = True
     # the run
     tile: int | None = None
     overlap: str | None = None
@@ -171,10 +170,9 @@ def _plain(value: Any) -> Any:
 
 
 class PredictKeywords(TypedDict, total=False):
-    """The fields of :class:`PredictOptions` as keywords of `predict`; a test keeps the two equal."""
+    """The fields of :class:`PredictOptions` but ``model`` as keywords; a test keeps the two equal."""
 
     background: str | None
-    model: str
     device: str
     precision: Precision
     bands: tuple[int | str, ...] | None
@@ -211,7 +209,6 @@ class PredictKeywords(TypedDict, total=False):
     quicklook: bool
     overwrite: bool
     fail_empty: bool
-    verify: bool
     tile: int | None
     overlap: str | None
     max_memory: str | None

@@ -1,4 +1,4 @@
-"""The main job: pictures and words in, maps out. The command line and ``rsov.predict`` both call :func:`predict`.
+"""The main job: pictures and words in, maps out; what ``rsov.predict`` and the command line call.
 
 Everything cheap is checked for all inputs first (words, outputs, files); a model is loaded after that.
 """
@@ -15,8 +15,8 @@ from rsov.errors import ExitCode, InputError, Interrupted, PartialError, RsovErr
 from rsov.jobs.options import PredictKeywords, PredictOptions
 from rsov.jobs.predict_map import MapJob, MapResult
 from rsov.jobs.predict_outputs import Outputs, plan_outputs
-from rsov.jobs.predict_tools import Tools
 from rsov.jobs.predict_progress import Silent, Watcher
+from rsov.jobs.predict_tools import Tools
 from rsov.jobs.stop import Stop
 from rsov.text.legend import make_legend
 from rsov.types import Legend, Notices
@@ -68,7 +68,9 @@ class BatchError(PartialError):
     def __init__(self, result: PredictResult, codes: set[ExitCode]) -> None:
         failed = ", ".join(str(failure.input) for failure in result.failures)
         done, total = len(result.maps), len(result.maps) + len(result.failures)
-        super().__init__("E-batch", f"{total - done} of {total} inputs failed", where=failed, fix="see their errors above")
+        super().__init__(
+            "E-batch", f"{total - done} of {total} inputs failed", where=failed, fix="see their errors above"
+        )
         self.result = result
         self.exit_code = next(iter(codes)) if len(codes) == 1 and not result.maps else ExitCode.PARTIAL
 
@@ -102,7 +104,7 @@ def predict(
     return run_predict(
         [inputs] if isinstance(inputs, (str, os.PathLike)) else inputs,
         prompts,
-        PredictOptions(**{**options, "model": named}),
+        PredictOptions(model=named, **options),
         out=out,
         segmenter=None if isinstance(model, str) else model,
         stop=stop,
@@ -126,9 +128,8 @@ def run_predict(
     notices = Notices(watcher.notice)
     paths = _distinct([Path(each) for each in inputs], notices)
     outputs = plan_outputs(paths, out, options)
-    tools = Tools.prepare(legend, options, segmenter)
     _check_all(paths, outputs, options, prompts, notices)
-    jobs = [MapJob(path, names, options, tools, stop, watcher) for path, names in zip(paths, outputs, strict=True)]
+    jobs = [MapJob(path, names, options, stop, watcher) for path, names in zip(paths, outputs, strict=True)]
     maps: list[MapResult] = []
     failures: list[Failure] = []
     for job in jobs:
@@ -138,11 +139,13 @@ def run_predict(
             if len(jobs) == 1 or options.fail_fast:
                 raise
             failures.append(_failed(job, error, watcher))
+    stop.check()
+    tools = Tools.prepare(legend, options, segmenter, notices)
     for job in jobs:
         if any(failure.input == job.path for failure in failures):
             continue
         try:
-            maps.append(job.run())
+            maps.append(job.run(tools))
         except (Interrupted, UsageError):
             raise
         except RsovError as error:
@@ -163,7 +166,9 @@ def _failed(job: MapJob, error: RsovError, watcher: Watcher) -> Failure:
 def _distinct(paths: Sequence[Path], notices: Notices) -> list[Path]:
     """The inputs without those that are one file under two names."""
     if not paths:
-        raise UsageError("E-input-none", "no input given", fix="rsov predict ortho.tif --prompts 'forest,road'")
+        raise UsageError(
+            "E-input-none", "no input given", fix="rsov predict ortho.tif --prompts 'forest,road'"
+        )
     seen: dict[Any, Path] = {}
     for path in paths:
         try:
@@ -179,19 +184,22 @@ def _distinct(paths: Sequence[Path], notices: Notices) -> list[Path]:
 
 
 def _check_all(
-    paths: Sequence[Path], outputs: Sequence[Outputs], options: PredictOptions, prompts: Prompts, notices: Notices
+    paths: Sequence[Path],
+    outputs: Sequence[Outputs],
+    options: PredictOptions,
+    prompts: Prompts,
+    notices: Notices,
 ) -> None:
     """All outputs of the call at once: collisions, existing files, inputs that would be overwritten."""
     from rsov.raster.outputs import check_outputs
 
     read = [*paths, *(path for path in (options.aoi, options.like, options.stats) if path is not None)]
-    for text in (prompts, options.background):
-        if isinstance(text, (str, Path)) and len(os.fspath(text)) < 4096:
-            read.append(Path(os.fspath(text).removeprefix("@")))
+    words = [text for text in (prompts, options.background) if isinstance(text, (str, Path))]
+    read += [Path(os.fspath(text).removeprefix("@")) for text in words]
     check_outputs(
         [path for names in outputs for path in names.kinds().values()],
         read,
-        overwrite=options.overwrite or options.dry_run,
+        overwrite=options.overwrite,
         probe=not options.dry_run,
         notices=notices,
     )

@@ -66,14 +66,12 @@ class MapJob:
         path: Path,
         outputs: Outputs,
         options: PredictOptions,
-        tools: Tools,
         stop: Stop,
         watcher: Watcher,
     ) -> None:
         self.path = path
         self._outputs = outputs
         self._options = options
-        self._tools = tools
         self._stop = stop
         self._watcher = watcher
         self._notices = Notices(watcher.notice)
@@ -95,11 +93,12 @@ class MapJob:
             input_sha256=o.input_sha256,
         )
 
-    def run(self) -> MapResult:
+    def run(self, tools: Tools) -> MapResult:
         """Read, plan, classify, finish, publish."""
         from rsov.jobs.finish import Finisher
         from rsov.raster.publish import Publication
 
+        self._tools = tools
         self._since = time.perf_counter()
         self._watcher.stage(self.path, "looking at the picture")
         scene = self._open()
@@ -117,7 +116,14 @@ class MapJob:
             Publication(list(kinds.values()), overwrite=self._options.overwrite) as publication,
             self._stop.removing(publication.discard),
         ):
-            finisher = Finisher(publication, scene, self._tools.legend, self._outputs, self._options, self._stop)
+            finisher = Finisher(
+                publication=publication,
+                scene=scene,
+                legend=self._tools.legend,
+                outputs=self._outputs,
+                options=self._options,
+                stop=self._stop,
+            )
             stats = self._classify(scene, finisher, plan)
             scene.check_unchanged()
             self._lap("tiles")
@@ -208,7 +214,9 @@ class MapJob:
 
     def _nothing_valid(self) -> None:
         if self._options.fail_empty:
-            raise InputError("E-input-empty", f"{self.path} has no valid pixel", fix="check --nodata, --alpha, --aoi")
+            raise InputError(
+                "E-input-empty", f"{self.path} has no valid pixel", fix="check --nodata, --alpha, --aoi"
+            )
         self._notices.warn("W-input-empty", f"{self.path} has no valid pixel: the map is empty")
 
     def _lap(self, name: str) -> None:
@@ -294,7 +302,9 @@ class MapJob:
             versions=versions(),
         ).to_dict()
         report["plan"] = facts
-        return MapResult(self.path, self._outputs.kinds(), (), tuple(self._notices.items), report, planned=True)
+        return MapResult(
+            self.path, self._outputs.kinds(), (), tuple(self._notices.items), report, planned=True
+        )
 
 
 def overlap_pixels(text: str | None, tile: int) -> int | None:

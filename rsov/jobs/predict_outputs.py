@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rsov.errors import UsageError
-from rsov.jobs.options import PredictOptions
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from rsov.jobs.options import PredictOptions
 
 RASTER_SUFFIXES = {".tif", ".tiff"}
 VECTOR_SUFFIXES = {"gpkg": ".gpkg", "geojson": ".geojson", "fgb": ".fgb", "shp": ".shp"}
@@ -46,7 +50,8 @@ def plan_outputs(
 
     Args:
         inputs: the pictures.
-        out: ``None`` (the current folder), a folder (existing, or ending with a slash), or NAME.tif for one input.
+        out: ``None`` (the current folder), a folder (existing, or ending with a slash), or NAME.tif for one
+            input.
         options: which outputs are wanted.
 
     Raises:

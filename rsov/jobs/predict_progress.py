@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
-from rsov.errors import RsovError
-from rsov.types import Notice
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from rsov.errors import RsovError
+    from rsov.types import Notice
 
 
 @dataclass(frozen=True)
 class Step:
-    """Where the map of ``path`` stands: ``tiles`` of ``total`` done, ``pixels`` read by the model in ``seconds``."""
+    """Where a map stands: ``tiles`` of ``total`` done, ``pixels`` seen by the model in ``seconds``."""
 
     path: Path
     tiles: int

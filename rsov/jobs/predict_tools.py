@@ -1,4 +1,4 @@
-"""What all maps of a call share: words, model, budget. Weights are loaded when the first map is about to be made."""
+"""What all maps of a call share: words, model, budget; weights are loaded for the first map."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from rsov.jobs.options import PredictOptions
     from rsov.models.protocol import Embed, Head, ModelCard, Segmenter
-    from rsov.types import Background, Legend
+    from rsov.types import Background, Legend, Notices
 
 
 @dataclass
@@ -22,23 +22,28 @@ class Tools:
     segmenter: Segmenter | None
     budget: int
     threads: int
+    notices: Notices
     background: Background | None = None
     head: Head | None = None
 
     @classmethod
-    def prepare(cls, legend: Legend, options: PredictOptions, segmenter: Segmenter | None) -> Tools:
+    def prepare(
+        cls, legend: Legend, options: PredictOptions, segmenter: Segmenter | None, notices: Notices
+    ) -> Tools:
         """Check what words and options say about model and memory; loads no weights.
 
         Raises:
             RsovError: no such model, a wrong background file, a size that is none.
         """
-        from rsov.engine.budget import cpu_count, memory_budget
+        from rsov.engine.budget import memory_budget
+        from rsov.engine.runtime import start
         from rsov.models.registry import model_card
         from rsov.text.background import choose_background
 
+        budget = memory_budget(options.max_memory)
+        threads = start(options.jobs)
         card = model_card(options.model) if segmenter is None else segmenter.card
-        budget, threads = memory_budget(options.max_memory), options.jobs or cpu_count()
-        tools = cls(legend, options, card, segmenter, budget, threads)
+        tools = cls(legend, options, card, segmenter, budget, threads, notices)
         if options.background not in (None, "default"):
             tools.background = choose_background(legend, options.background, tools.embed)
         return tools
@@ -51,10 +56,9 @@ class Tools:
     @cached_property
     def embed(self) -> Embed:
         """Texts to vectors, cached on disk; the encoder starts at the first unknown text."""
-        from rsov.text import encoder
-        from rsov.text.cache import Embedder, cache_home
+        from rsov.text.cache import cache_home, sentence_embedder
 
-        return Embedder(encoder.encode, encoder.SHA256, cache_home())
+        return sentence_embedder(cache_home(), self.notices)
 
     def load(self) -> tuple[Segmenter, Head]:
         """The loaded model and the head of the legend; the same at every call."""
