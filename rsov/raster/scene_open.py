@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 
 _BLOCK_SHARE = 4
 """A decoded block may take this part of the memory budget: GDAL holds it, rsov a copy, the codec its own."""
+_UNCOMPRESSED = 1
 _MEAN_PIXELS = 200_000
 _ALPHA_VALUES, _ALPHA_SHARE = 2, 0.05
 """A band tagged alpha is data if it has more than two values between none and full in more than 5 % of its pixels:
@@ -173,17 +174,19 @@ def _open(source: Source, options: ReadOptions, notices: Notices) -> _Opened:
 
 def _check_block(source: Source, ds: DatasetReader, options: ReadOptions) -> None:
     """Refuse blocks that do not fit the memory when decoded (R13, M22)."""
-    together = ds.count if ds.profile.get("interleave") == "pixel" else 1
-    for shape, dtype in zip(ds.block_shapes[:1], ds.dtypes[:1], strict=True):
-        rows, columns = shape
-        size = rows * columns * together * np.dtype(dtype.replace("complex_int16", "int32")).itemsize
-        if size > options.memory // _BLOCK_SHARE:
-            raise ResourceError(
-                "E-input-block-size",
-                f"{source.path} is stored in blocks of {columns} x {rows} pixels, {size / 1e9:.2g} GB each when decoded",
-                where=f"limit {options.memory // _BLOCK_SHARE / 1e9:.2g} GB, a quarter of the memory budget",
-                fix=f"gdal raster convert --co TILED=YES --co COMPRESS=DEFLATE {source.path.name} tiled.tif, or --max-memory",
-            )
+    directory = source.directory
+    if directory is not None and directory.compression == _UNCOMPRESSED and directory.block[1] == directory.width:
+        return  # GDAL reads rows of an uncompressed strip one by one
+    rows, columns = directory.block if directory is not None else ds.block_shapes[0]
+    together = 1 if ds.profile.get("interleave") == "band" else ds.count
+    size = rows * columns * together * np.dtype(ds.dtypes[0].replace("complex_int16", "int32")).itemsize
+    if size > options.memory // _BLOCK_SHARE:
+        raise ResourceError(
+            "E-input-block-size",
+            f"{source.path} is stored in blocks of {columns} x {rows} pixels, {size / 1e9:.2g} GB each when decoded",
+            where=f"limit {options.memory // _BLOCK_SHARE / 1e9:.2g} GB, a quarter of the memory budget",
+            fix=f"gdal raster convert --co TILED=YES --co COMPRESS=DEFLATE {source.path.name} tiled.tif, or --max-memory",
+        )
 
 
 def _orientation(source: Source, options: ReadOptions, place: Place, notices: Notices) -> int:

@@ -82,7 +82,7 @@ def choose_scale(
         target = model_gsd
     elif own > coarsest * (1 + SAME_GSD):
         target = max(coarsest, own / MAX_ENLARGEMENT)
-        if own > coarsest * _COARSE_WARNING:
+        if own > coarsest * _COARSE_WARNING * (1 + SAME_GSD):
             notices.warn(
                 "W-coarse-gsd",
                 f"pixels of {own:.3g} m are coarser than the model was made for (up to {coarsest:g} m): "
