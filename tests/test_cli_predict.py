@@ -1,0 +1,315 @@
+"""`rsov predict` as a user calls it: streams, codes, messages, several inputs, odd names."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import sys
+from pathlib import Path
+
+import pytest
+
+from rsov.cli import main
+from tests.support.models import ColourSegmenter
+from tests.support.places import Watch, picture
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture(autouse=True)
+def model(monkeypatch):
+    """The test segmenter in place of the shipped weights."""
+    import rsov.models.registry as registry
+
+    segmenter = ColourSegmenter()
+    monkeypatch.setattr(registry, "model_card", lambda *_: segmenter.card)
+    monkeypatch.setattr(registry, "load_segmenter", lambda *_: segmenter)
+    for name in [name for name in os.environ if name.startswith("RSOV_") and name != "RSOV_SHARED"]:
+        if name != "RSOV_CACHE_DIR":
+            monkeypatch.delenv(name)
+    monkeypatch.setenv("COLUMNS", "80")
+    return segmenter
+
+
+@pytest.fixture()
+def here(tmp_path, monkeypatch) -> Path:
+    """The current folder, with one picture in it."""
+    folder = tmp_path / "here"
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+    picture(folder / "ortho.tif")
+    return folder
+
+
+ARGS = ["-p", "forest,road,water", "--scale", "none"]
+
+
+def test_stdout_has_the_paths_and_nothing_else(here, capsys):
+    assert main(["predict", "ortho.tif", *ARGS]) == 0
+    captured = capsys.readouterr()
+    assert captured.out.splitlines() == [
+        "ortho_classes.tif",
+        "ortho_classes.qml",
+        "ortho_classes.gpkg",
+        "ortho_report.json",
+    ]
+    assert all(Path(line).is_file() for line in captured.out.splitlines())
+    assert "forest" in captured.err
+    assert "no data" in captured.err
+    assert "\x1b" not in captured.err
+    assert max(map(len, captured.err.splitlines())) <= 80
+
+
+def test_quiet_is_quiet(here, capsys):
+    assert main(["predict", "ortho.tif", *ARGS, "-q"]) == 0
+    captured = capsys.readouterr()
+    assert captured.err == ""
+    assert len(captured.out.splitlines()) == 4
+
+
+def test_json_is_one_document(here, capsys):
+    assert main(["predict", "ortho.tif", *ARGS, "--json"]) == 0
+    document = json.loads(capsys.readouterr().out)
+    assert (document["schema"], document["status"], document["exit_code"]) == ("rsov/predict/1", "ok", 0)
+    assert {entry["kind"] for entry in document["outputs"]} == {"classes", "style", "polygons", "report"}
+    assert document["maps"][0]["areas"][0]["name"] == "forest"
+    assert document["errors"] == []
+
+
+def test_dry_run_prints_the_plan_and_writes_nothing(here, tmp_path, capsys, model):
+    watch = Watch(tmp_path)
+    assert main(["predict", "ortho.tif", *ARGS, "-n"]) == 0
+    out = capsys.readouterr().out
+    assert "tiles: 6" in out
+    assert "ortho_classes.tif" in out
+    assert main(["predict", "ortho.tif", *ARGS, "-n", "--json"]) == 0
+    document = json.loads(capsys.readouterr().out)
+    assert document["maps"][0]["plan"]["tiles"] == 6
+    watch.unchanged()
+    assert model.calls == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "said"),
+    [
+        (["ortho.tif"], 2, "no class names given"),
+        (["-p", "forest"], 2, "no input given"),
+        (["orhto.tif", *ARGS], 3, "ortho.tif"),
+        (["ortho.tif", "-p", "forest,Forest"], 2, "given twice"),
+        (["ortho.tif", "-p", ""], 2, ""),
+        (["ortho.tif", "-p", "@classes.txt"], 2, "classes.txt"),
+        (["ortho.tif", *ARGS, "-o", "town"], 2, "-o town.tif"),
+        (["ortho.tif", *ARGS, "-o", "a/b/c/"], 5, "a/b"),
+        (["ortho.tif", *ARGS, "-o", "ortho.tif", "--overwrite"], 2, "input"),
+        (["ortho.tif", *ARGS, "--tile", "33"], 2, "--tile"),
+        (["ortho.tif", *ARGS, "--tile", "100"], 2, "multiples of 32"),
+        (["ortho.tif", *ARGS, "--overlap", "90%"], 2, "overlap"),
+        (["ortho.tif", *ARGS, "--overlap", "12px"], 2, "--overlap"),
+        (["ortho.tif", *ARGS, "--gsd", "0,5"], 2, "use a point: 0.5"),
+        (["ortho.tif", *ARGS, "--bands", "1,2,9"], 2, "9"),
+        (["ortho.tif", *ARGS, "--crs", "EPSG:99999999"], 2, "--crs"),
+        (["ortho.tif", *ARGS, "--bounds", "0,0,1,1"], 3, ""),
+        (["ortho.tif", *ARGS, "--window", "0,0,9999,9999", "--bounds", "0,0,1,1"], 2, "--bounds"),
+        (["ortho.tif", *ARGS, "--max-memory", "8 gigs"], 2, "8G"),
+        (["ortho.tif", *ARGS, "--max-memory", "-1"], 2, ""),
+        (["ortho.tif", *ARGS, "--max-memory", "20M"], 7, "--max-memory"),
+        (["ortho.tif", *ARGS, "--vector-format", "gpgk"], 2, "did you mean gpkg?"),
+        (["ortho.tif", *ARGS, "--vector-format", "gpkg,none"], 2, "none stands alone"),
+        (["ortho.tif", *ARGS, "-q", "-v"], 2, "--verbose"),
+        (["ortho.tif", *ARGS, "--config", "no.toml"], 2, "no.toml"),
+        (["ortho.tif", *ARGS, "--inputs-file", "no.txt"], 2, "no.txt"),
+        (["ortho.tif", *ARGS, "--background", "no.txt"], 2, "no.txt"),
+        (["ortho.tif", *ARGS, "--log-file", "ortho.tif"], 2, "--log-file"),
+        (["/vsicurl/http://127.0.0.1/x.tif", *ARGS], 2, "connection string"),
+        (["http://127.0.0.1/x.tif", *ARGS], 2, "remote"),
+        ([".", *ARGS], 3, "folder"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else None,
+)
+def test_mistakes_are_named_with_their_code_and_leave_nothing(arguments, code, said, here, tmp_path, capsys, model):
+    watch = Watch(tmp_path)
+    assert main(["predict", *arguments]) == code
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert captured.err.startswith("error[E-")
+    assert len(captured.err.splitlines()) <= 6
+    assert said in captured.err
+    assert "Traceback" not in captured.err
+    assert model.calls == []
+    watch.unchanged()
+
+
+def test_P26_a_wrong_variable_is_named(here, capsys, monkeypatch):
+    monkeypatch.setenv("RSOV_PREDICT_MIN_AREA", "-5")
+    assert main(["predict", "ortho.tif", *ARGS]) == 2
+    assert "RSOV_PREDICT_MIN_AREA in the environment" in capsys.readouterr().err
+
+
+def test_P27_the_config_file_is_read_and_named(here, capsys):
+    Path("rsov.toml").write_text('[predict]\nprompts = "forest,road"\nvector-format = "none"\nscale = "none"\n')
+    assert main(["predict", "ortho.tif"]) == 0
+    assert capsys.readouterr().out.splitlines() == ["ortho_classes.tif", "ortho_classes.qml", "ortho_report.json"]
+    Path("rsov.toml").write_text("[predict]\ntiles = 5\n")
+    assert main(["predict", "ortho.tif", "-p", "forest", "--overwrite"]) == 2
+    err = capsys.readouterr().err
+    assert "rsov.toml:2 [predict]" in err
+    assert 'did you mean "tile"?' in err
+    assert main(["predict", "ortho.tif", "-p", "forest", "--overwrite", "--no-config"]) == 0
+
+
+def test_C15_existing_outputs(here, capsys, model):
+    assert main(["predict", "ortho.tif", *ARGS, "-q"]) == 0
+    model.calls.clear()
+    watch = Watch(here)
+    assert main(["predict", "ortho.tif", *ARGS]) == 5
+    err = capsys.readouterr().err
+    for name in ("ortho_classes.tif", "ortho_classes.qml", "ortho_classes.gpkg", "ortho_report.json", "--overwrite"):
+        assert name in err
+    assert model.calls == []
+    assert main(["predict", "ortho.tif", *ARGS, "--dry-run"]) == 5
+    watch.unchanged()
+    assert main(["predict", "ortho.tif", *ARGS, "--overwrite"]) == 0
+
+
+def test_C36_a_batch_with_one_damaged_input(here, capsys):
+    picture(here / "second.tif")
+    (here / "broken.tif").write_bytes((here / "ortho.tif").read_bytes()[:3000])
+    assert main(["predict", "ortho.tif", "broken.tif", "second.tif", *ARGS, "-o", "out/", "--json"]) == 6
+    captured = capsys.readouterr()
+    document = json.loads(captured.out)
+    assert (document["status"], document["exit_code"]) == ("partial", 6)
+    assert [entry["path"] for entry in document["inputs"]] == ["ortho.tif", "second.tif"]
+    assert [entry.get("input") for entry in document["errors"]] == [None, "broken.tif"]
+    assert document["errors"][1]["exit_code"] == 3
+    assert "1 of 3 inputs failed" in captured.err
+    assert {path.name for path in Path("out").iterdir() if "broken" in path.name} == set()
+    assert len(list(Path("out").iterdir())) == 8
+
+
+def test_inputs_from_standard_input(here, capsys, monkeypatch):
+    picture(here / "with space.tif")
+
+    class Stdin:
+        buffer = io.BytesIO(b"ortho.tif\0with space.tif\0")
+
+        def isatty(self):
+            return False
+
+    monkeypatch.setattr(sys, "stdin", Stdin())
+    assert main(["predict", "--inputs-file", "-", *ARGS, "-o", "out/"]) == 0
+    assert "out/with space_classes.tif" in capsys.readouterr().out.splitlines()
+
+
+def test_P13_standard_input_only_once_and_never_from_a_terminal(here, capsys, monkeypatch):
+    class Terminal(io.StringIO):
+        buffer = io.BytesIO()
+
+        def isatty(self):
+            return True
+
+    monkeypatch.setattr(sys, "stdin", Terminal())
+    assert main(["predict", "--inputs-file", "-", "-p", "-"]) == 2
+    assert "both read standard input" in capsys.readouterr().err
+    assert main(["predict", "--inputs-file", "-", "-p", "forest"]) == 2
+    assert "names of files" in capsys.readouterr().err
+    assert main(["predict", "ortho.tif", "-p", "-"]) == 2
+    assert "standard input" in capsys.readouterr().err
+
+
+def test_P05_words_from_all_sources_are_checked_alike(here, capsys, monkeypatch):
+    Path("words.txt").write_text("forest\nroad, forest\n")
+    for arguments in (["-p", "forest,road|forest"], ["-p", "words.txt"], ["-p", "@words.txt"], ["-p", "forest", "-p", "forest"]):
+        assert main(["predict", "ortho.tif", *arguments]) == 2
+        assert "'forest' is given twice" in capsys.readouterr().err
+    monkeypatch.setenv("RSOV_PROMPTS", "forest,forest")
+    assert main(["predict", "ortho.tif"]) == 2
+
+
+def test_P17_markup_in_names_is_text(here, capsys):
+    names = "[link file:///etc/passwd]x[/link],[/nope],[bold]b"
+    assert main(["predict", "ortho.tif", "-p", names, "--scale", "none"]) == 0
+    captured = capsys.readouterr()
+    assert "[link file:///etc/passwd]x" in captured.err
+    assert "[/nope]" in captured.err
+    assert "\x1b" not in captured.err
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["with space.tif", "ünïcode-森.tif", "100%.tif", "a#b.tif", "a:b.tif", "[bold]x.tif", "quote'\".tif", "new\nline.tif", "x" * 230 + ".tif"],
+)
+def test_R27_names_of_all_kinds(name, here, capsys):
+    picture(here / name)
+    assert main(["predict", name, *ARGS, "-o", "out/"]) == 0
+    captured = capsys.readouterr()
+    assert (here / "out" / f"{Path(name).stem}_classes.tif").is_file()
+    assert "\nline" not in captured.err
+
+
+def test_S28_a_name_cannot_forge_lines(here, capsys):
+    name = "x\nerror[E-fake]: \x1b[31mred.tif"
+    assert main(["predict", name, *ARGS, "--log-file", "log.jsonl"]) == 3
+    err = capsys.readouterr().err
+    assert not any(line.startswith("error[E-fake]") for line in err.splitlines())
+    assert "\x1b" not in err
+    for line in Path("log.jsonl").read_text().splitlines():
+        json.loads(line)
+
+
+def test_S29_a_name_that_looks_like_an_option_needs_two_dashes(here, capsys):
+    picture(here / "-of.tif")
+    assert main(["predict", "-of.tif", *ARGS]) == 2
+    capsys.readouterr()
+    assert main(["predict", *ARGS, "-o", "out/", "--", "-of.tif"]) == 0
+    assert (here / "out" / "-of_classes.tif").is_file()
+
+
+def test_S27_keys_in_urls_are_masked(here, capsys):
+    assert main(["predict", "https://user:secret@host/x.tif?X-Amz-Signature=abc", *ARGS, "--json"]) == 2
+    captured = capsys.readouterr()
+    for text in (captured.err, captured.out):
+        assert "secret" not in text
+        assert "abc" not in text
+
+
+def test_the_log_file_has_everything(here, capsys):
+    assert main(["predict", "ortho.tif", *ARGS, "-q", "--log-file", "run.jsonl"]) == 0
+    lines = [json.loads(line) for line in Path("run.jsonl").read_text().splitlines()]
+    assert {"stage", "progress"} <= {line["kind"] for line in lines}
+    assert capsys.readouterr().err == ""
+
+
+def test_verbose_shows_stages_and_twice_the_traceback(here, capsys):
+    assert main(["predict", "ortho.tif", *ARGS, "-v"]) == 0
+    assert "loading the model" in capsys.readouterr().err
+    assert main(["predict", "missing.tif", *ARGS, "-vv"]) == 3
+    assert "Traceback" in capsys.readouterr().err
+
+
+def test_every_switch_has_an_effect(here, capsys):
+    arguments = ["--confidence", "--probs", "--quicklook", "--vector-format", "geojson,fgb", "--min-area", "2", "--simplify", "1"]
+    assert main(["predict", "ortho.tif", *ARGS, "-o", "town.tif", *arguments]) == 0
+    assert {Path(line).name for line in capsys.readouterr().out.splitlines()} == {
+        "town.tif",
+        "town.qml",
+        "town_classes.geojson",
+        "town_classes.fgb",
+        "town_confidence.tif",
+        "town_probs.tif",
+        "town_quicklook.png",
+        "town_report.json",
+    }
+
+
+def test_P23_sizes_are_read_by_one_parser(here, capsys):
+    for size in ("8G", "8GiB", "8 gb", "90%", "2048M"):
+        assert main(["predict", "ortho.tif", *ARGS, "-n", "--max-memory", size]) == 0, size
+    for size in ("-1", "0", "150%", "8X", "nan", ""):
+        assert main(["predict", "ortho.tif", *ARGS, "-n", "--max-memory", size]) == 2, size
+
+
+@pytest.mark.parametrize("size", ["0", "31", "100000", "1e3", "-64"])
+def test_P30_tile_sizes_depend_on_the_model(size, here, capsys):
+    assert main(["predict", "ortho.tif", *ARGS, "--tile", size]) == 2
+    assert "--tile" in capsys.readouterr().err
