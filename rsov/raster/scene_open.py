@@ -72,6 +72,10 @@ def build_scene(
         max_pixels=options.max_pixels,
         input_sha256=options.input_sha256,
     )
+    if options.isolate:
+        from rsov.raster.preflight_isolate import decode_apart
+
+        decode_apart(source, options.subdataset)
     descriptor = os.open(path, os.O_RDONLY)
     try:
         opened = _checked(source, options, notices)

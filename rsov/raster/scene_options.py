@@ -32,6 +32,10 @@ class ReadOptions:
         res, like: pixel size (CRS units) or raster whose grid the output lies on.
         subdataset: page of a TIFF, from 1.
         on_bad_block: stop at a block that cannot be decoded, or count it as nodata.
+        apply_exif_orientation: turn a picture without coordinates upright.
+        allow_vrt: open virtual rasters (checked: plain sources inside the folder).
+        allow_remote: accepted, without effect until remote inputs exist.
+        isolate: decode everything once in a child process first.
         max_pixels: larger inputs are refused.
         input_sha256: checksum that the file must have.
         memory: bytes that reading may assume for one decoded block, times four.
