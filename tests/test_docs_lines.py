@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ast
+import inspect
 import io
 import re
 import shlex
@@ -55,6 +57,29 @@ def _provide(words: list[str]) -> None:
             _picture(path)
         elif path.suffix == ".txt":
             path.write_text("forest\nwater = lake | river\n", encoding="utf-8")
+
+
+def _calls() -> list[ast.Call]:
+    """The calls of `rsov.predict` in the pages' Python blocks."""
+    blocks = [
+        block
+        for page in PAGES
+        for block in re.findall(
+            r"^```python\n(.*?)^```", page.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL
+        )
+    ]
+    nodes = [node for block in blocks for node in ast.walk(ast.parse(block))]
+    return [node for node in nodes if isinstance(node, ast.Call) and ast.unparse(node.func) == "rsov.predict"]
+
+
+def test_python_calls_name_arguments_that_exist() -> None:
+    import rsov
+    from rsov.jobs.options import PredictKeywords
+
+    known = set(inspect.signature(rsov.predict).parameters) | set(PredictKeywords.__annotations__)
+    calls = _calls()
+    assert calls
+    assert {keyword.arg for call in calls for keyword in call.keywords} <= known
 
 
 def test_the_readme_has_lines_to_test() -> None:
