@@ -32,7 +32,7 @@ def model(monkeypatch):
     return segmenter
 
 
-@pytest.fixture()
+@pytest.fixture
 def here(tmp_path, monkeypatch) -> Path:
     """The current folder, with one picture in it."""
     folder = tmp_path / "here"
@@ -127,7 +127,9 @@ def test_dry_run_prints_the_plan_and_writes_nothing(here, tmp_path, capsys, mode
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else None,
 )
-def test_mistakes_are_named_with_their_code_and_leave_nothing(arguments, code, said, here, tmp_path, capsys, model):
+def test_mistakes_are_named_with_their_code_and_leave_nothing(
+    arguments, code, said, here, tmp_path, capsys, model
+):
     watch = Watch(tmp_path)
     assert main(["predict", *arguments]) == code
     captured = capsys.readouterr()
@@ -147,9 +149,15 @@ def test_P26_a_wrong_variable_is_named(here, capsys, monkeypatch):
 
 
 def test_P27_the_config_file_is_read_and_named(here, capsys):
-    Path("rsov.toml").write_text('[predict]\nprompts = "forest,road"\nvector-format = "none"\nscale = "none"\n')
+    Path("rsov.toml").write_text(
+        '[predict]\nprompts = "forest,road"\nvector-format = "none"\nscale = "none"\n'
+    )
     assert main(["predict", "ortho.tif"]) == 0
-    assert capsys.readouterr().out.splitlines() == ["ortho_classes.tif", "ortho_classes.qml", "ortho_report.json"]
+    assert capsys.readouterr().out.splitlines() == [
+        "ortho_classes.tif",
+        "ortho_classes.qml",
+        "ortho_report.json",
+    ]
     Path("rsov.toml").write_text("[predict]\ntiles = 5\n")
     assert main(["predict", "ortho.tif", "-p", "forest", "--overwrite"]) == 2
     err = capsys.readouterr().err
@@ -164,7 +172,13 @@ def test_C15_existing_outputs(here, capsys, model):
     watch = Watch(here)
     assert main(["predict", "ortho.tif", *ARGS]) == 5
     err = capsys.readouterr().err
-    for name in ("ortho_classes.tif", "ortho_classes.qml", "ortho_classes.gpkg", "ortho_report.json", "--overwrite"):
+    for name in (
+        "ortho_classes.tif",
+        "ortho_classes.qml",
+        "ortho_classes.gpkg",
+        "ortho_report.json",
+        "--overwrite",
+    ):
         assert name in err
     assert model.calls == []
     assert main(["predict", "ortho.tif", *ARGS, "--dry-run"]) == 5
@@ -219,7 +233,12 @@ def test_P13_standard_input_only_once_and_never_from_a_terminal(here, capsys, mo
 
 def test_P05_words_from_all_sources_are_checked_alike(here, capsys, monkeypatch):
     Path("words.txt").write_text("forest\nroad, forest\n")
-    for arguments in (["-p", "forest,road|forest"], ["-p", "words.txt"], ["-p", "@words.txt"], ["-p", "forest", "-p", "forest"]):
+    for arguments in (
+        ["-p", "forest,road|forest"],
+        ["-p", "words.txt"],
+        ["-p", "@words.txt"],
+        ["-p", "forest", "-p", "forest"],
+    ):
         assert main(["predict", "ortho.tif", *arguments]) == 2
         assert "'forest' is given twice" in capsys.readouterr().err
     monkeypatch.setenv("RSOV_PROMPTS", "forest,forest")
@@ -237,7 +256,17 @@ def test_P17_markup_in_names_is_text(here, capsys):
 
 @pytest.mark.parametrize(
     "name",
-    ["with space.tif", "ünïcode-森.tif", "100%.tif", "a#b.tif", "a:b.tif", "[bold]x.tif", "quote'\".tif", "new\nline.tif", "x" * 230 + ".tif"],
+    [
+        "with space.tif",
+        "ünïcode-森.tif",
+        "100%.tif",
+        "a#b.tif",
+        "a:b.tif",
+        "[bold]x.tif",
+        "quote'\".tif",
+        "new\nline.tif",
+        "x" * 230 + ".tif",
+    ],
 )
 def test_R27_names_of_all_kinds(name, here, capsys):
     picture(here / name)
@@ -288,7 +317,17 @@ def test_verbose_shows_stages_and_twice_the_traceback(here, capsys):
 
 
 def test_every_switch_has_an_effect(here, capsys):
-    arguments = ["--confidence", "--probs", "--quicklook", "--vector-format", "geojson,fgb", "--min-area", "2", "--simplify", "1"]
+    arguments = [
+        "--confidence",
+        "--probs",
+        "--quicklook",
+        "--vector-format",
+        "geojson,fgb",
+        "--min-area",
+        "2",
+        "--simplify",
+        "1",
+    ]
     assert main(["predict", "ortho.tif", *ARGS, "-o", "town.tif", *arguments]) == 0
     assert {Path(line).name for line in capsys.readouterr().out.splitlines()} == {
         "town.tif",

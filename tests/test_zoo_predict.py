@@ -53,7 +53,9 @@ def test_a_file_of_the_zoo(path, tmp_path):
     assert code in ALLOWED
     if code is ExitCode.OK:
         stem = path.stem
-        watch.unchanged(f"{stem}_{end}" for end in ("classes.tif", "classes.qml", "classes.gpkg", "report.json"))
+        watch.unchanged(
+            f"{stem}_{end}" for end in ("classes.tif", "classes.qml", "classes.gpkg", "report.json")
+        )
         verify(tmp_path, stem)
     else:
         watch.unchanged()

@@ -1,0 +1,168 @@
+"""Ctrl-C, SIGTERM, SIGHUP and a closed pipe: the code, in time, and nothing left (C03-C05)."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from rsov.commands.signals import stopping
+from rsov.errors import ExitCode
+from rsov.jobs.stop import Stop
+from tests.support.places import Watch, picture
+
+ROOT = Path(__file__).resolve().parent.parent
+DRIVER = """
+import hashlib, sys, time
+import rsov.models.registry as registry
+from rsov.cli import main
+from tests.support.models import ColourSegmenter
+
+class Slow(ColourSegmenter):
+    def features(self, pixels):
+        if len(self.calls) == 1:
+            print("running", file=sys.stderr, flush=True)
+            {pause}
+        return super().features(pixels)
+
+registry.model_card = lambda *_: Slow().card
+registry.load_segmenter = lambda *_: Slow()
+sys.exit(main(sys.argv[1:]))
+"""
+BLOCKED = "hashlib.pbkdf2_hmac('sha256', b'', b'', 10**8)"
+"""Half a minute outside of Python, as a long call of torch: no bytecode, so no Python handler, runs."""
+
+
+def started(folder: Path, pause: str, *arguments: str) -> subprocess.Popen[str]:
+    """`rsov predict` in a process that has run one tile."""
+    picture(folder / "ortho.tif", 320, 320)
+    command = [
+        sys.executable,
+        "-c",
+        DRIVER.format(pause=pause),
+        "predict",
+        "ortho.tif",
+        "-p",
+        "forest,road",
+        *arguments,
+    ]
+    env = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    process = subprocess.Popen(
+        command,
+        cwd=folder,
+        env=env,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    assert process.stderr is not None
+    for line in process.stderr:
+        if "running" in line:
+            return process
+    raise AssertionError(f"ended with {process.wait()}")
+
+
+@pytest.mark.parametrize(
+    ("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130), (signal.SIGHUP, 129)]
+)
+def test_C03_C04_C05_a_signal_stops_between_tiles(number, code, tmp_path):
+    process = started(tmp_path, "time.sleep(1)")
+    since = time.monotonic()
+    process.send_signal(number)
+    out, err = process.communicate(timeout=30)
+    assert process.returncode == code
+    assert time.monotonic() - since < 8
+    assert out == ""
+    assert "stopped" in err
+    assert "Traceback" not in err
+    assert {path.name for path in tmp_path.iterdir()} == {"ortho.tif"}
+
+
+@pytest.mark.slow
+def test_C03_a_signal_acts_within_eight_seconds_inside_one_long_call(tmp_path):
+    process = started(tmp_path, BLOCKED)
+    since = time.monotonic()
+    process.send_signal(signal.SIGTERM)
+    process.communicate(timeout=30)
+    assert process.returncode == 143
+    assert time.monotonic() - since < 8
+    assert {path.name for path in tmp_path.iterdir()} == {"ortho.tif"}
+
+
+@pytest.mark.slow
+def test_C04_a_second_ctrl_c_ends_at_once(tmp_path):
+    process = started(tmp_path, BLOCKED)
+    process.send_signal(signal.SIGINT)
+    time.sleep(0.5)
+    assert process.poll() is None
+    since = time.monotonic()
+    process.send_signal(signal.SIGINT)
+    process.communicate(timeout=30)
+    assert process.returncode == 130
+    assert time.monotonic() - since < 3
+    assert {path.name for path in tmp_path.iterdir()} == {"ortho.tif"}
+
+
+def test_C05_a_closed_pipe_is_141_and_silent(tmp_path):
+    env = {**os.environ, "PYTHONPATH": str(ROOT)}
+    reader, writer = os.pipe()
+    os.close(reader)
+    command = [sys.executable, "-m", "rsov", "completion", "bash"]
+    done = subprocess.run(
+        command, env=env, stdout=writer, stderr=subprocess.PIPE, text=True, timeout=60, check=False
+    )
+    os.close(writer)
+    assert done.returncode == 141
+    assert done.stderr == ""
+
+
+def test_signals_set_the_stop_and_handlers_come_back():
+    before = signal.getsignal(signal.SIGTERM)
+    stop, said = Stop(), []
+    with stopping(stop, said.append):
+        os.kill(os.getpid(), signal.SIGTERM)
+        assert stop.event.wait(5)
+    assert stop.exit_code is ExitCode.TERMINATED
+    assert signal.getsignal(signal.SIGTERM) is before
+
+
+def test_an_ignored_signal_stays_ignored():
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        stop = Stop()
+        with stopping(stop, print):
+            os.kill(os.getpid(), signal.SIGHUP)
+            assert not stop.event.wait(0.2)
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+
+def test_outside_of_the_main_thread_nothing_is_installed():
+    seen = []
+
+    def inside():
+        with stopping(Stop(), print):
+            seen.append(signal.getsignal(signal.SIGTERM))
+
+    thread = threading.Thread(target=inside)
+    thread.start()
+    thread.join()
+    assert seen == [signal.getsignal(signal.SIGTERM)]
+
+
+def test_what_a_job_has_on_disk_goes_when_it_is_abandoned(tmp_path):
+    from rsov.raster.publish import Publication
+
+    stop, watch = Stop(), Watch(tmp_path)
+    publication = Publication([tmp_path / "x.tif"])
+    with publication, stop.removing(publication.discard):
+        publication.part(tmp_path / "x.tif").write_bytes(b"half")
+        stop.abandon()
+        watch.unchanged()
