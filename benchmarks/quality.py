@@ -16,17 +16,26 @@ import json
 import sys
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 
-from rsov.datasets.sets import DataSet, PictureRef, find_sets
+from rsov.datasets.sets import DataSet, PictureRef, SetClass, find_sets
 from rsov.jobs.train.checkpoint import load_average
-from rsov.jobs.train.evaluate import Reader, SetScore, ready, score_set
+from rsov.jobs.train.evaluate import Reader, SetScore, ready, score_set, unseen_words
 from rsov.jobs.train.loop import tune_allocator
 from rsov.models.bundled.network import BundledNetwork
 from rsov.models.bundled.weights import load_bundled
 
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+_WORDS: dict[str, Callable[[SetClass], Sequence[str]]] = {
+    "bag": lambda item: item.bag,
+    "name": lambda item: (item.name,),
+    "unseen": unseen_words,
+}
 _CHECKPOINT_GSD = (0.4, (0.3, 0.6))
 
 
@@ -79,6 +88,9 @@ def main() -> int:
     parser.add_argument(
         "--no-stretch", action="store_true", help="leave the values of the pictures as they are"
     )
+    parser.add_argument(
+        "--words", choices=tuple(_WORDS), default="bag", help="prompts: name and synonyms, name, unseen words"
+    )
     parser.add_argument("--precision", choices=("fp32", "bf16"), default="fp32")
     parser.add_argument("--threads", type=int, default=0)
     parser.add_argument("--classes", action="store_true", help="print the IoU of every class")
@@ -102,7 +114,7 @@ def main() -> int:
             without.append(dataset.name)
             continue
         start = time.monotonic()
-        score = score_set(network, dataset, refs, reader)
+        score = score_set(network, dataset, refs, reader, _WORDS[options.words])
         print(line(score, part, time.monotonic() - start), flush=True)
         if options.classes:
             print(detail(score), flush=True)

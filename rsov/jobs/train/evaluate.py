@@ -15,6 +15,7 @@ from rsov.datasets.pictures import joint_percentiles, joint_stretch, read_pictur
 from rsov.datasets.sets import IGNORE, OTHER, DataSet, PictureRef, SetClass
 from rsov.models.bundled.network import SIZE_MULTIPLE, STRIDE, BundledNetwork, FoldedHead, channels_last
 from rsov.text.background import choose_background
+from rsov.text.concepts import concepts
 from rsov.text.encoder import encode
 from rsov.types import Legend, LegendClass
 
@@ -114,6 +115,12 @@ def rivals(classes: Sequence[SetClass]) -> list[tuple[str, ...]]:
     return [term.texts for term in choose_background(legend, None, encode).terms]
 
 
+def unseen_words(item: SetClass) -> tuple[str, ...]:
+    """The texts of a class's concept that no training sees; the bag where the concept keeps none back."""
+    concept = concepts().find(item.name)
+    return concept.held_out if concept is not None and concept.held_out else item.bag
+
+
 def _windows(length: int) -> Iterator[tuple[int, int, int, int]]:
     """Tiles along one axis: start and end of what is read, start and end of what is kept."""
     step = _TILE - 2 * _MARGIN
@@ -183,15 +190,18 @@ def score_set(
     dataset: DataSet,
     refs: Sequence[PictureRef],
     reader: Reader,
-    report: Callable[[str], None] = lambda _: None,
+    words: Callable[[SetClass], Sequence[str]] = lambda item: item.bag,
 ) -> SetScore:
-    """Confusion matrices of a set; `network` comes from :func:`ready`."""
+    """Confusion matrices of a set.
+
+    `network` comes from :func:`ready`; `words` gives the prompts of a class.
+    """
     single = dataset.kind == "single"
     classes = [c for c in dataset.classes if not (single and c.name == OTHER)]
     named = [c for c in classes if c.name != OTHER]
     k = len(classes)
     names = rivals(named)
-    vectors = bag_vectors([c.bag for c in classes] + list(names))
+    vectors = bag_vectors([words(c) for c in classes] + list(names))
     head = network.fold(vectors.to(next(network.parameters()).dtype)).to(next(network.parameters()).dtype)
     others = [i for i, c in enumerate(classes) if c.name == OTHER]
     index = np.full(256, k, np.int64)
@@ -219,7 +229,6 @@ def score_set(
         truth = index[label]
         for matrix, predicted in ((score.legend, legend), (score.rival, rival)):
             _count(matrix, truth, _to(predicted, label.shape))
-        report(f"{dataset.name}/{ref.name}")
     if others and not single:  # a background name is right where the truth is `other`
         score.rival[:, others[0]] += score.rival[:, k]
         score.rival[:, k] = 0
