@@ -60,7 +60,7 @@ def test_M11_the_store_of_a_checkerboard_is_a_few_rows(tmp_path: Path) -> None:
     for _ in range(4):
         for batch in tracer.add(RowBlock(labels)):
             assert len(batch) <= 2000
-    assert tracer.vertices.nbytes < 3e6
+    assert tracer.store.vertices.nbytes < 3e6
 
 
 def test_M11_too_many_polygons_stop_the_run(tmp_path: Path) -> None:
@@ -84,7 +84,9 @@ def test_M11_too_many_polygons_stop_the_run(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_M11_a_million_polygons_need_little_memory(tmp_path: Path) -> None:
-    assert peak_mb("checkerboard(1000)", "fgb", tmp_path) < peak_mb("checkerboard(200)", "fgb", tmp_path) + 200
+    assert (
+        peak_mb("checkerboard(1000)", "fgb", tmp_path) < peak_mb("checkerboard(200)", "fgb", tmp_path) + 200
+    )
 
 
 def test_M12_one_polygon_with_very_many_holes(tmp_path: Path) -> None:
@@ -121,7 +123,9 @@ def test_M12_a_million_holes_are_traced_and_written(tmp_path: Path) -> None:
     verify_vector(path, "fgb", 1)
 
 
-def test_M13_temporary_files_lie_beside_the_output_and_go(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_M13_temporary_files_lie_beside_the_output_and_go(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     elsewhere, folder = tmp_path / "tmp", tmp_path / "out"
     elsewhere.mkdir()
     folder.mkdir()
@@ -137,7 +141,13 @@ def test_M13_temporary_files_lie_beside_the_output_and_go(tmp_path: Path, monkey
 
     for fmt in ("gpkg", "fgb"):
         write_polygons(
-            blocks(), grid_of(labels), legend("a", "b"), folder / f"map.{fmt}", fmt, start_time=START, notices=Notices()
+            blocks(),
+            grid_of(labels),
+            legend("a", "b"),
+            folder / f"map.{fmt}",
+            fmt,
+            start_time=START,
+            notices=Notices(),
         )
     assert sorted(p.name for p in folder.iterdir()) == ["map.fgb", "map.gpkg"]
     assert not during
@@ -152,7 +162,9 @@ def test_M13_the_spatial_index_needs_few_bytes_a_polygon(fmt: str, tmp_path: Pat
     assert (large - small) * 2**20 / (550**2 - 200**2) < 200
 
 
-def test_M14_a_shapefile_that_would_pass_its_limit_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_M14_a_shapefile_that_would_pass_its_limit_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     assert module.SHAPEFILE_LIMIT == 1_900_000_000
     monkeypatch.setattr(module, "SHAPEFILE_LIMIT", 100_000)
     with pytest.raises(OutputError) as caught:
@@ -163,7 +175,9 @@ def test_M14_a_shapefile_that_would_pass_its_limit_is_refused(tmp_path: Path, mo
     write(checkerboard(60), tmp_path / "map.gpkg")
 
 
-def test_M14_the_estimate_is_above_the_size_that_comes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_M14_the_estimate_is_above_the_size_that_comes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     labels = smooth_labels(200, 200, sigma=2)
     labels[1::20, 1::20] = 255  # holes
     write(labels, tmp_path / "map.shp")

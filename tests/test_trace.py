@@ -54,7 +54,9 @@ def sieve_holes(size: int) -> np.ndarray:
 
 @settings(max_examples=150, deadline=None)
 @given(labels=LABELS, heights=st.lists(st.integers(1, 5), min_size=1, max_size=4))
-def test_polygons_of_any_raster_in_any_blocks_are_those_of_gdal(labels: np.ndarray, heights: list[int]) -> None:
+def test_polygons_of_any_raster_in_any_blocks_are_those_of_gdal(
+    labels: np.ndarray, heights: list[int]
+) -> None:
     found = polygons(traced(labels, heights))
     assert shapely.is_valid(found).all()
     assert as_set(found) == as_set(gdal_polygons(labels))
@@ -90,7 +92,10 @@ def test_the_sequence_of_polygons_does_not_depend_on_the_blocks(simplify_area: f
     labels = smooth_labels(150, 90)
     whole = polygons(traced(labels, [150], simplify_area=simplify_area))
     for heights in ([1], [3, 50, 7], [64]):
-        assert shapely.to_wkb(polygons(traced(labels, heights, simplify_area=simplify_area))).tolist() == shapely.to_wkb(whole).tolist()
+        assert (
+            shapely.to_wkb(polygons(traced(labels, heights, simplify_area=simplify_area))).tolist()
+            == shapely.to_wkb(whole).tolist()
+        )
 
 
 def test_the_sequence_does_not_depend_on_how_many_regions_are_collected() -> None:
@@ -183,7 +188,7 @@ def test_memory_of_closed_regions_is_used_again() -> None:
     for _ in range(60):
         for _batch in tracer.add(RowBlock(rng.integers(0, 2, (50, 40)).astype(np.uint8))):
             pass
-        sizes.append(len(tracer.vertices))
+        sizes.append(len(tracer.store.vertices))
     assert sizes[-1] == sizes[0]
     assert tracer.n[kernel.N_FREE] > 0.5 * sizes[-1]
 

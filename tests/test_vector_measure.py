@@ -95,7 +95,8 @@ def test_a_crs_with_datum_parameters_is_measured_on_its_own_ellipsoid() -> None:
     plain = "+proj=utm +zone=33 +ellps=bessel"
     transform = Affine(1, 0, 400_000, 0, -1, 5_400_000)
     areas = [
-        ground(Grid(120, 100, transform, CRS.from_user_input(text))).measure(traced(labels())[0])[0] for text in (bound, plain)
+        ground(Grid(120, 100, transform, CRS.from_user_input(text))).measure(traced(labels())[0])[0]
+        for text in (bound, plain)
     ]
     np.testing.assert_allclose(areas[0], areas[1], rtol=1e-12)
 
@@ -120,5 +121,7 @@ def test_measures_of_a_coverage_sum_up_to_the_scene() -> None:
     transform = Affine(1000, 0, 300_000, 0, -1000, 5_500_000)
     metric = ground(Grid(60, 60, transform, UTM))
     total = sum(metric.measure(b)[0].sum() for b in traced(raster))
-    whole = geodesic(on_ground(polygons(traced(np.ones((60, 60), np.uint8))), transform)[0], pyproj.CRS.from_epsg(32632))[0]
+    whole = geodesic(
+        on_ground(polygons(traced(np.ones((60, 60), np.uint8))), transform)[0], pyproj.CRS.from_epsg(32632)
+    )[0]
     assert total == pytest.approx(whole, rel=1e-5)

@@ -19,7 +19,9 @@ NOISE = hnp.arrays(
 
 @settings(max_examples=150, deadline=None)
 @given(labels=NOISE, area=st.sampled_from([0.5, 1.0, 4.0, 1e6]), band=st.sampled_from([2, 3, 512]))
-def test_simplified_noise_is_a_valid_coverage_with_all_its_regions(labels: np.ndarray, area: float, band: int) -> None:
+def test_simplified_noise_is_a_valid_coverage_with_all_its_regions(
+    labels: np.ndarray, area: float, band: int
+) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(module, "BAND_ROWS", band)
         found = polygons(traced(labels, [5], simplify_area=area))
@@ -54,7 +56,9 @@ def test_it_drops_as_many_points_as_geos_does() -> None:
     ours = polygons(traced(labels, simplify_area=4.0))
     dense = shapely.transform(shapely.segmentize(polygons(traced(labels)), 1.0), np.rint)
     theirs = shapely.coverage_simplify(dense, 2.0)
-    assert shapely.get_num_coordinates(ours).sum() == pytest.approx(shapely.get_num_coordinates(theirs).sum(), rel=0.05)
+    assert shapely.get_num_coordinates(ours).sum() == pytest.approx(
+        shapely.get_num_coordinates(theirs).sum(), rel=0.05
+    )
 
 
 def test_staircases_become_straight_lines() -> None:

@@ -6,8 +6,8 @@ import hashlib
 import json
 import resource
 import sqlite3
-from datetime import datetime, timedelta, timezone
-from pathlib import Path
+from datetime import UTC, datetime, timedelta, timezone
+from typing import TYPE_CHECKING
 
 import fiona
 import numpy as np
@@ -30,6 +30,9 @@ from tests.support.vectors import (
     smooth_labels,
     write,
 )
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 FORMATS = ("gpkg", "geojson", "fgb", "shp")
 
@@ -95,16 +98,20 @@ def test_times_in_a_geopackage_are_the_start_of_the_run_in_utc(tmp_path: Path) -
     start = datetime(2026, 5, 6, 9, 8, 7, tzinfo=timezone(timedelta(hours=2)))
     write(smooth_labels(20, 20), path, start_time=start, style_qml="<qgis/>")
     with sqlite3.connect(path) as database:
-        times = database.execute("SELECT last_change FROM gpkg_contents UNION SELECT update_time FROM layer_styles")
+        times = database.execute(
+            "SELECT last_change FROM gpkg_contents UNION SELECT update_time FROM layer_styles"
+        )
         assert {row[0] for row in times} == {"2026-05-06T07:08:07.000Z"}
 
 
 def test_the_style_is_the_default_of_the_layer(tmp_path: Path) -> None:
-    path = tmp_path / "it's a \"map\".gpkg"
+    path = tmp_path / 'it\'s a "map".gpkg'
     write(smooth_labels(20, 20), path, style_qml="<qgis>ü</qgis>")
     with sqlite3.connect(path) as database:
-        rows = database.execute("SELECT f_table_name, f_geometry_column, styleQML, useAsDefault FROM layer_styles").fetchall()
-        assert rows == [("it's a \"map\"", "geom", "<qgis>ü</qgis>", 1)]
+        rows = database.execute(
+            "SELECT f_table_name, f_geometry_column, styleQML, useAsDefault FROM layer_styles"
+        ).fetchall()
+        assert rows == [('it\'s a "map"', "geom", "<qgis>ü</qgis>", 1)]
         assert database.execute("PRAGMA integrity_check").fetchone() == ("ok",)
 
 
@@ -196,7 +203,13 @@ def test_P21_names_that_look_like_sql_or_fields_are_only_values(tmp_path: Path) 
 
 @pytest.mark.parametrize(
     ("name", "expected"),
-    [("map", "map"), ("gpkg_map", "map_gpkg_map"), ("SQLite x", "map_SQLite x"), ("a\nb\x00c", "a_b_c"), ("", "classes")],
+    [
+        ("map", "map"),
+        ("gpkg_map", "map_gpkg_map"),
+        ("SQLite x", "map_SQLite x"),
+        ("a\nb\x00c", "a_b_c"),
+        ("", "classes"),
+    ],
 )
 def test_layer_names_are_such_that_sqlite_takes_them(name: str, expected: str, tmp_path: Path) -> None:
     assert layer_name(name) == expected
@@ -216,7 +229,9 @@ def test_geojson_is_wgs84_with_outer_rings_counterclockwise(tmp_path: Path) -> N
         assert 45.1 < polygon.bounds[1] < 45.2
 
 
-@pytest.mark.parametrize("transform", [NORTH_UP, Affine(0.5, 0, 5e5, 0, 0.5, 5e6), Affine(-0.5, 0, 5e5, 0, -0.5, 5e6)])
+@pytest.mark.parametrize(
+    "transform", [NORTH_UP, Affine(0.5, 0, 5e5, 0, 0.5, 5e6), Affine(-0.5, 0, 5e5, 0, -0.5, 5e6)]
+)
 def test_outer_rings_run_counterclockwise_on_the_ground(transform: Affine, tmp_path: Path) -> None:
     labels = smooth_labels(40, 40)
     path = tmp_path / "map.gpkg"
@@ -247,7 +262,12 @@ def test_the_tolerance_is_in_metres_of_the_ground_in_any_crs(tmp_path: Path) -> 
     degrees = Affine(10 / 111_320 / np.cos(np.radians(60)), 0, 9, 0, -10 / 111_400, 60)
     counts = []
     for name, transform, code in (("m", Affine(10, 0, 5e5, 0, -10, 6.65e6), 32632), ("d", degrees, 4326)):
-        stats = write(labels, tmp_path / f"{name}.gpkg", grid=grid_of(labels, transform, CRS.from_epsg(code)), simplify_m=20.0)
+        stats = write(
+            labels,
+            tmp_path / f"{name}.gpkg",
+            grid=grid_of(labels, transform, CRS.from_epsg(code)),
+            simplify_m=20.0,
+        )
         counts.append(stats.points)
     assert counts[0] == pytest.approx(counts[1], rel=0.02)
 
@@ -255,4 +275,4 @@ def test_the_tolerance_is_in_metres_of_the_ground_in_any_crs(tmp_path: Path) -> 
 def test_start_is_the_only_clock(tmp_path: Path) -> None:
     path = tmp_path / "map.gpkg"
     write(smooth_labels(20, 20), path, start_time=START)
-    assert datetime.now(timezone.utc).strftime("%Y-%m-%d").encode() not in path.read_bytes()
+    assert datetime.now(UTC).strftime("%Y-%m-%d").encode() not in path.read_bytes()

@@ -6,16 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rsov.kernels._jit import njit
-from rsov.kernels.trace import (
-    LIST,
-    MARK,
-    N_FREE,
-    NEXT,
-    Q_HEAD,
-    TWIN,
-    X,
-    Y,
-)
+from rsov.kernels.trace import LIST, MARK, N_FREE, NEXT, Q_HEAD, TWIN, Store, X, Y
 
 F64 = NDArray[np.float64]
 I32 = NDArray[np.int32]
@@ -39,56 +30,66 @@ def _separate(head: int, vertices: I32) -> None:
 
 
 @njit
-def extract(
-    closed: I64, count: int, vertices: I32, free: I32, n: I64, xy: I32, rings: I64, parts: I64
-) -> None:
+def _doubled_area(ring: I32) -> int:
+    total = 0
+    for i in range(ring.shape[0] - 1):
+        total += np.int64(ring[i, 0]) * ring[i + 1, 1] - np.int64(ring[i + 1, 0]) * ring[i, 1]
+    return total
+
+
+@njit
+def _walk(store: Store, start: int, xy: I32, size: int) -> int:
+    """Write a ring's points from ``start`` on to ``xy[size:]``, the first one twice; returns the new size.
+
+    The vertices go to the free stack. Nothing is allocated before all rings are out, so they stay readable.
+    """
+    vertices, begin = store.vertices, size
+    v = start
+    while not vertices[v, MARK] & TAKEN:
+        vertices[v, MARK] |= TAKEN
+        if not vertices[v, MARK] & DROPPED:
+            xy[size, 0], xy[size, 1] = vertices[v, X], vertices[v, Y]
+            size += 1
+        twin = vertices[v, TWIN]
+        if twin >= 0:
+            vertices[twin, TWIN] = -1
+            vertices[v, TWIN] = -1
+        store.free[store.n[N_FREE]] = v
+        store.n[N_FREE] += 1
+        v = vertices[v, NEXT]
+    xy[size, 0], xy[size, 1] = xy[begin, 0], xy[begin, 1]
+    return size + 1
+
+
+@njit
+def extract(store: Store, count: int, xy: I32, rings: I64, parts: I64) -> None:
     """Take the rings of the first ``count`` closed regions out of the store and free their vertices.
 
     Args:
-        closed: (n, fields) queue of the scan.
-        count: how many of them to take.
-        vertices, free, n: the store.
-        xy: (sum of vertices and list lengths, 2) filled with pixel corners (x, y); first point of a ring repeated.
+        store: the store of the scan.
+        count: how many of the closed regions to take.
+        xy: (vertices and rings, 2) filled with pixel corners (x, y); the first point of a ring repeated.
         rings: (rings + 1,) filled with offsets into ``xy``.
         parts: (count + 1,) filled with offsets into ``rings``; the outer ring of a region is its first.
     """
+    vertices = store.vertices
     size, ring = 0, 0
     rings[0] = 0
     parts[0] = 0
     for k in range(count):
-        _separate(closed[k, Q_HEAD], vertices)
-        first_ring, outer = ring, -1
-        v = closed[k, Q_HEAD]
+        v = store.closed[k, Q_HEAD]
+        _separate(v, vertices)
+        outer = ring
         while v >= 0:
             if not vertices[v, MARK] & TAKEN:
-                begin, doubled_area = size, 0
-                u = v
-                while not vertices[u, MARK] & TAKEN:
-                    vertices[u, MARK] |= TAKEN
-                    if not vertices[u, MARK] & DROPPED:
-                        xy[size, 0], xy[size, 1] = vertices[u, X], vertices[u, Y]
-                        if size > begin:
-                            doubled_area += np.int64(xy[size - 1, 0]) * xy[size, 1]
-                            doubled_area -= np.int64(xy[size, 0]) * xy[size - 1, 1]
-                        size += 1
-                    twin = vertices[u, TWIN]
-                    if twin >= 0:
-                        vertices[twin, TWIN] = -1
-                        vertices[u, TWIN] = -1
-                    free[n[N_FREE]] = u  # nothing is allocated before the end, so the fields stay readable
-                    n[N_FREE] += 1
-                    u = vertices[u, NEXT]
-                xy[size, 0], xy[size, 1] = xy[begin, 0], xy[begin, 1]
-                doubled_area += np.int64(xy[size - 1, 0]) * xy[size, 1]
-                doubled_area -= np.int64(xy[size, 0]) * xy[size - 1, 1]
-                size += 1
-                if doubled_area > 0:
+                size = _walk(store, v, xy, size)
+                if _doubled_area(xy[rings[ring] : size]) > 0:
                     outer = ring
                 ring += 1
                 rings[ring] = size
             v = vertices[v, LIST]
-        if outer > first_ring:
-            _move_to_front(xy, rings, first_ring, outer)
+        if outer > parts[k]:
+            _move_to_front(xy, rings, parts[k], outer)
         parts[k + 1] = ring
 
 
@@ -105,9 +106,9 @@ def _move_to_front(xy: I32, rings: I64, first: int, outer: int) -> None:
 
 
 @njit
-def _metric(tensor: F64, x: float, y: float, step_x: float, step_y: float) -> tuple[float, float, float]:
+def _metric(tensor: F64, x: float, y: float, step: tuple[float, float]) -> tuple[float, float, float]:
     """Metric tensor (E, F, G) at a pixel place, bilinear between the nodes of the table."""
-    fx, fy = x / step_x, y / step_y
+    fx, fy = x / step[0], y / step[1]
     i = min(max(int(fx), 0), tensor.shape[1] - 2)
     j = min(max(int(fy), 0), tensor.shape[0] - 2)
     u, v = fx - i, fy - j
@@ -121,61 +122,86 @@ def _metric(tensor: F64, x: float, y: float, step_x: float, step_y: float) -> tu
 
 
 @njit
-def _density(e: float, f: float, g: float) -> float:
-    return np.sqrt(max(e * g - f * f, 0.0))
+def _density(metric: tuple[float, float, float]) -> float:
+    """Ground area of a pixel."""
+    return float(np.sqrt(max(metric[0] * metric[2] - metric[1] * metric[1], 0.0)))
 
 
 @njit
-def measure(
-    xy: I32, rings: I64, parts: I64, tensor: F64, width: int, height: int, area: F64, perim: F64
-) -> None:
-    """Area and length of border of each region on the ground.
+def _speed(metric: tuple[float, float, float], dx: float, dy: float) -> float:
+    """Ground length of a step."""
+    return float(np.sqrt(max(metric[0] * dx * dx + 2 * metric[1] * dx * dy + metric[2] * dy * dy, 0.0)))
 
-    The area is the integral of the pixel area over the triangles (first point, edge), each by the
-    rule of the three edge midpoints, which is exact for a density of second degree; an edge's length
-    is the integral of its speed by Simpson's rule.
+
+@njit
+def _measure_ring(
+    ring: I32, origin: tuple[float, float], tensor: F64, step: tuple[float, float]
+) -> tuple[float, float]:
+    """Signed area of the triangles between ``origin`` and the edges, and the length of the ring."""
+    ox, oy = origin
+    area, length = 0.0, 0.0
+    x0, y0 = float(ring[0, 0]), float(ring[0, 1])
+    start = _metric(tensor, x0, y0, step)
+    spoke = _density(_metric(tensor, (x0 + ox) / 2, (y0 + oy) / 2, step))
+    for i in range(1, ring.shape[0]):
+        x1, y1 = float(ring[i, 0]), float(ring[i, 1])
+        end, middle = _metric(tensor, x1, y1, step), _metric(tensor, (x0 + x1) / 2, (y0 + y1) / 2, step)
+        dx, dy = x1 - x0, y1 - y0
+        length += (_speed(start, dx, dy) + 4 * _speed(middle, dx, dy) + _speed(end, dx, dy)) / 6
+        next_spoke = _density(_metric(tensor, (x1 + ox) / 2, (y1 + oy) / 2, step))
+        doubled = (x0 - ox) * (y1 - oy) - (x1 - ox) * (y0 - oy)
+        area += doubled / 6 * (spoke + next_spoke + _density(middle))
+        x0, y0, start, spoke = x1, y1, end, next_spoke
+    return area, length
+
+
+@njit
+def measure(xy: I32, rings: I64, parts: I64, tensor: F64, size: tuple[int, int]) -> tuple[F64, F64]:
+    """Area and length of all rings of each region on the ground.
+
+    The area is the integral of the pixel area over triangles, each by the rule of the three edge
+    midpoints, which is exact for a density of second degree; an edge's length is the integral of its
+    speed by Simpson's rule.
 
     Args:
-        xy, rings, parts: as from :func:`extract`.
+        xy: points, as from :func:`extract`.
+        rings: offsets of rings.
+        parts: offsets of regions.
         tensor: (rows, columns, 3) metric E, F, G of pixel steps in m2 at nodes spread evenly over the raster.
-        width, height: size of the raster.
-        area, perim: (regions,) filled with m2 and m.
+        size: width and height of the raster.
+
+    Returns:
+        m2 and m of each region.
     """
-    step_x, step_y = width / (tensor.shape[1] - 1), height / (tensor.shape[0] - 1)
+    step = (size[0] / (tensor.shape[1] - 1), size[1] / (tensor.shape[0] - 1))
+    area, perim = np.empty(parts.size - 1), np.empty(parts.size - 1)
     for k in range(parts.size - 1):
-        ox, oy = float(xy[rings[parts[k]], 0]), float(xy[rings[parts[k]], 1])
+        first = xy[rings[parts[k]]]
         total, length = 0.0, 0.0
         for ring in range(parts[k], parts[k + 1]):
-            x0, y0 = float(xy[rings[ring], 0]), float(xy[rings[ring], 1])
-            e0, f0, g0 = _metric(tensor, x0, y0, step_x, step_y)
-            spoke = _density(*_metric(tensor, (x0 + ox) / 2, (y0 + oy) / 2, step_x, step_y))
-            for i in range(rings[ring] + 1, rings[ring + 1]):
-                x1, y1 = float(xy[i, 0]), float(xy[i, 1])
-                dx, dy = x1 - x0, y1 - y0
-                e1, f1, g1 = _metric(tensor, x1, y1, step_x, step_y)
-                em, fm, gm = _metric(tensor, (x0 + x1) / 2, (y0 + y1) / 2, step_x, step_y)
-                a = np.sqrt(max(e0 * dx * dx + 2 * f0 * dx * dy + g0 * dy * dy, 0.0))
-                b = np.sqrt(max(em * dx * dx + 2 * fm * dx * dy + gm * dy * dy, 0.0))
-                c = np.sqrt(max(e1 * dx * dx + 2 * f1 * dx * dy + g1 * dy * dy, 0.0))
-                length += (a + 4 * b + c) / 6
-                next_spoke = _density(*_metric(tensor, (x1 + ox) / 2, (y1 + oy) / 2, step_x, step_y))
-                doubled = (x0 - ox) * (y1 - oy) - (x1 - ox) * (y0 - oy)
-                total += doubled / 6 * (spoke + next_spoke + _density(em, fm, gm))
-                x0, y0, e0, f0, g0, spoke = x1, y1, e1, f1, g1, next_spoke
-        area[k] = abs(total)
-        perim[k] = length
+            found = _measure_ring(
+                xy[rings[ring] : rings[ring + 1]], (float(first[0]), float(first[1])), tensor, step
+            )
+            total += found[0]
+            length += found[1]
+        area[k], perim[k] = abs(total), length
+    return area, perim
 
 
 @njit
-def to_ground(xy: I32, rings: I64, transform: F64, out: F64) -> None:
+def to_ground(xy: I32, rings: I64, transform: F64) -> F64:
     """Pixel corners to CRS coordinates, outer rings counterclockwise there.
 
     Args:
-        xy, rings: as from :func:`extract`.
+        xy: points, as from :func:`extract`.
+        rings: offsets of rings.
         transform: a, b, c, d, e, f of the affine.
-        out: (points, 2) filled.
+
+    Returns:
+        (points, 2).
     """
     a, b, c, d, e, f = transform
+    out = np.empty(xy.shape, np.float64)
     turn = (
         a * e - b * d < 0
     )  # rings run clockwise on the screen: a mirrored grid (north up is one) turns them
@@ -186,3 +212,4 @@ def to_ground(xy: I32, rings: I64, transform: F64, out: F64) -> None:
             x, y = xy[i, 0], xy[i, 1]
             out[j, 0] = a * x + b * y + c
             out[j, 1] = d * x + e * y + f
+    return out

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from rsov.types import Grid
     from rsov.vector.trace import Regions
 
+    Floats = NDArray[np.float64]
+
 NODE_SPACING_M = 50_000.0
 """Between nodes; the relative error of interpolation is (spacing / earth radius)**2 / 8, below 1e-5."""
 MAX_NODES = 1025
@@ -35,7 +37,7 @@ STEP_M = 2_000.0
 class Ground:
     """The metric of a grid: (rows, columns, 3) of E, F, G in m2 (``unit`` "m") or pixels ("px")."""
 
-    tensor: NDArray[np.float64]
+    tensor: Floats
     width: int
     height: int
     unit: str
@@ -48,13 +50,11 @@ class Ground:
         e, f, g = middle.mean(axis=(0, 1))
         return math.sqrt(max(e * g - f * f, 0.0))
 
-    def measure(self, regions: Regions) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    def measure(self, regions: Regions) -> tuple[Floats, Floats]:
         """Areas (m2) and lengths of all borders, holes included (m), of polygons in pixel coordinates."""
-        area, perim = np.empty(len(regions)), np.empty(len(regions))
-        kernel.measure(
-            regions.xy, regions.rings, regions.parts, self.tensor, self.width, self.height, area, perim
+        return kernel.measure(
+            regions.xy, regions.rings, regions.parts, self.tensor, (self.width, self.height)
         )
-        return area, perim
 
 
 def ground(grid: Grid) -> Ground:
@@ -88,14 +88,14 @@ def horizontal(grid: Grid) -> pyproj.CRS:
     return crs.to_2d()
 
 
-def _planar(grid: Grid, crs: pyproj.CRS) -> NDArray[np.float64]:
+def _planar(grid: Grid, crs: pyproj.CRS) -> Floats:
     t = grid.transform
     unit = crs.axis_info[0].unit_conversion_factor if crs.axis_info else 1.0
     metric = np.array([t.a**2 + t.d**2, t.a * t.b + t.d * t.e, t.b**2 + t.e**2]) * unit**2
     return np.tile(metric, (2, 2, 1))
 
 
-def _nodes(grid: Grid, metres: tuple[float, float]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def _nodes(grid: Grid, metres: tuple[float, float]) -> tuple[Floats, Floats]:
     """Pixel places of a table's nodes over a scene of that many metres; (rows, columns) each."""
     counts = [min(MAX_NODES, max(2, math.ceil(length / NODE_SPACING_M) + 1)) for length in metres]
     x, y = np.linspace(0, grid.width, counts[0]), np.linspace(0, grid.height, counts[1])
@@ -103,7 +103,7 @@ def _nodes(grid: Grid, metres: tuple[float, float]) -> tuple[NDArray[np.float64]
     return columns, rows
 
 
-def _geographic(grid: Grid, crs: pyproj.CRS) -> NDArray[np.float64]:
+def _geographic(grid: Grid, crs: pyproj.CRS) -> Floats:
     """From the radii of curvature of the ellipsoid (Snyder 1987, equations 4-18 and 4-20)."""
     radian = crs.axis_info[0].unit_conversion_factor
     ellipsoid = crs.ellipsoid
@@ -130,7 +130,7 @@ def _geographic(grid: Grid, crs: pyproj.CRS) -> NDArray[np.float64]:
     )
 
 
-def _projected(grid: Grid, crs: pyproj.CRS) -> NDArray[np.float64]:
+def _projected(grid: Grid, crs: pyproj.CRS) -> Floats:
     """By geodesics along short steps of columns and rows."""
     import pyproj
 
@@ -143,7 +143,7 @@ def _projected(grid: Grid, crs: pyproj.CRS) -> NDArray[np.float64]:
     unit = crs.axis_info[0].unit_conversion_factor
     t = grid.transform
 
-    def earth(x: NDArray[np.float64], y: NDArray[np.float64]) -> tuple[NDArray[np.float64], ...]:
+    def earth(x: Floats, y: Floats) -> tuple[Floats, Floats]:
         lon, lat = to_earth.transform(t.a * x + t.b * y + t.c, t.d * x + t.e * y + t.f)
         return np.asarray(lon) * degree, np.asarray(lat) * degree
 
@@ -154,9 +154,10 @@ def _projected(grid: Grid, crs: pyproj.CRS) -> NDArray[np.float64]:
     for axis in (0, 1):
         step = STEP_M / (size[axis] * unit)
         dx, dy = (step, 0.0) if axis == 0 else (0.0, step)
-        ahead, before, after = earth(x + dx, y + dy), earth(x - dx / 2, y - dy / 2), earth(x + dx / 2, y + dy / 2)
-        azimuth.append(np.radians(geod.inv(*here, *ahead)[0]))
-        length.append(np.asarray(geod.inv(*before, *after)[2]) / step)
+        ahead = earth(x + dx, y + dy)
+        before, after = earth(x - dx / 2, y - dy / 2), earth(x + dx / 2, y + dy / 2)
+        azimuth.append(np.radians(geod.inv(here[0], here[1], ahead[0], ahead[1])[0]))
+        length.append(np.asarray(geod.inv(before[0], before[1], after[0], after[1])[2]) / step)
     product = length[0] * length[1] * np.cos(azimuth[0] - azimuth[1])
     tensor = np.stack([length[0] ** 2, product, length[1] ** 2], axis=-1)
     known = np.isfinite(tensor).all(axis=-1)
@@ -167,7 +168,7 @@ def _projected(grid: Grid, crs: pyproj.CRS) -> NDArray[np.float64]:
     return tensor
 
 
-def _nearest(x: NDArray[np.float64], y: NDArray[np.float64], known: NDArray[np.bool_]) -> NDArray[np.intp]:
+def _nearest(x: Floats, y: Floats, known: NDArray[np.bool_]) -> NDArray[np.intp]:
     """For each unknown node the index of the nearest known one."""
     import shapely
 

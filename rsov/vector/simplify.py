@@ -12,12 +12,16 @@ no gaps, no overlaps. Areas of regions change a little.
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
-from numpy.typing import NDArray
 
 from rsov.kernels import borders
 from rsov.kernels.rings import TAKEN
 from rsov.kernels.trace import MARK, Y
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 BAND_ROWS = 512
 """Rows of a band: many times any sensible tolerance, and a few MB of corners on a wide scene."""
@@ -39,10 +43,9 @@ class Bands:
         self._top = 0
 
     def close(self, vertices: NDArray[np.int32], made: NDArray[np.int32], row: int) -> None:
-        """Mark what goes of a band that ends with corner row ``row``; ``made`` are its vertices, ``kept`` first."""
-        self._seam = borders.drop_corners(
-            vertices, made, len(self.kept), self._seam, self._top, row, self.doubled_area
-        )
+        """Mark what goes of the band that ends with corner row ``row`` and has the vertices ``made``."""
+        span = (self._top, row)
+        self._seam = borders.drop_corners(vertices, made, self._seam, span, self.doubled_area)
         self.kept = made[vertices[made, Y] == row]
         self._top = row
 

@@ -8,19 +8,19 @@ row by row, so the height of the blocks changes nothing.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from rsov.kernels import rings as ring_kernels
 from rsov.kernels import trace as kernel
 from rsov.vector.simplify import BAND_ROWS, Bands
 
 if TYPE_CHECKING:
-    import shapely
+    from collections.abc import Iterable, Iterator
+
+    from numpy.typing import NDArray
 
 MAX_VERTICES = 10_000_000
 """A region with more border vertices is cut after the row in which it grew so large (M12)."""
@@ -103,7 +103,7 @@ def trace(
 
 
 class _Tracer:
-    """The stores that the scan works on, grown as needed."""
+    """Owns the store that the scan works on, and sees that there is room in it."""
 
     def __init__(
         self, width: int, skip: tuple[int, ...], simplify_area: float, max_vertices: int, batch: int
@@ -113,23 +113,27 @@ class _Tracer:
         self.max_vertices = max_vertices
         self.bands = Bands(simplify_area) if simplify_area > 0 else None
         self.band_rows = BAND_ROWS if self.bands else 0
-        self.codes = np.arange(1 << 16, dtype=np.int32)
-        self.codes[list(skip)] = 0
-        self.row_need = 4 * (width + 1)
+        self.row_need = 4 * (width + 1)  # four vertices at every corner of a row
         capacity = max(MIN_STORE, 2 * self.row_need)
-        self.vertices = np.zeros((capacity, kernel.V_FIELDS), np.int32)
-        self.free = np.arange(capacity, dtype=np.int32)[::-1].copy()
-        slots = 2 * width + 4
-        self.regions = np.zeros((slots, kernel.R_FIELDS), np.int64)
-        self.slots = np.arange(slots, dtype=np.int32)[::-1].copy()
-        self.dead = np.zeros(slots, np.int32)
-        self.closed = np.zeros((max(width, batch) + width, kernel.Q_FIELDS), np.int64)
-        self.made = np.zeros(2 * self.row_need if self.bands else 0, np.int32)
-        self.labels = np.full((2, width + 2), kernel.OUTSIDE, np.int32)
-        self.ids = np.full((2, width + 2), -1, np.int32)
-        self.down = np.full(width + 1, -1, np.int32)
-        self.up = np.full(width + 1, -1, np.int32)
-        self.n = np.zeros(kernel.N_FIELDS, np.int64)
+        slots = 2 * width + 4  # the regions of two rows
+        codes = np.arange(1 << 16, dtype=np.int32)
+        codes[list(skip)] = 0
+        self.store = kernel.Store(
+            codes=codes,
+            labels=np.full((2, width + 2), kernel.OUTSIDE, np.int32),
+            ids=np.full((2, width + 2), -1, np.int32),
+            down=np.full(width + 1, -1, np.int32),
+            up=np.full(width + 1, -1, np.int32),
+            vertices=np.zeros((capacity, kernel.V_FIELDS), np.int32),
+            free=np.arange(capacity, dtype=np.int32)[::-1].copy(),
+            regions=np.zeros((slots, kernel.R_FIELDS), np.int64),
+            slots=np.arange(slots, dtype=np.int32)[::-1].copy(),
+            dead=np.zeros(slots, np.int32),
+            closed=np.zeros((max(width, batch) + width, kernel.Q_FIELDS), np.int64),
+            made=np.zeros(2 * self.row_need if self.bands else 0, np.int32),
+            n=np.zeros(kernel.N_FIELDS, np.int64),
+        )
+        self.n = self.store.n
         self.n[kernel.N_FREE] = capacity
         self.n[kernel.N_SLOTS] = slots
 
@@ -154,65 +158,64 @@ class _Tracer:
 
     def _scan(self, labels: NDArray[Any], conf: NDArray[np.uint8]) -> Iterator[Regions]:
         row, last = 0, labels.shape[1] == 0
-        n = self.n
+        limits = (self.band_rows, self.max_vertices)
         while row < len(labels):
             before = row
-            row = kernel.scan(
-                labels, conf, row, self.codes, self.labels, self.ids, self.down, self.up, self.vertices,
-                self.free, self.regions, self.slots, self.dead, self.closed, self.made, self.band_rows,
-                self.max_vertices, n,
-            )  # fmt: skip
-            corner_row = int(n[kernel.ROW]) - 1
+            row = kernel.scan(self.store, labels, conf, row, limits)
+            corner_row = int(self.n[kernel.ROW]) - 1
             if self.bands is None:
-                if n[kernel.N_CLOSED] >= self.batch:
+                if self.n[kernel.N_CLOSED] >= self.batch:
                     yield self._take()
             elif row > before and (corner_row % self.band_rows == 0 or last):
-                self.bands.close(self.vertices, self.made[: n[kernel.N_MADE]].copy(), corner_row)
-                if n[kernel.N_CLOSED]:
-                    yield self._take()
-                kept = self.bands.forget_closed(self.vertices)
-                self.made[: len(kept)] = kept
-                n[kernel.N_MADE] = len(kept)
+                yield from self._close_band(self.bands, corner_row)
             if row < len(labels):
                 yield from self._make_room()
 
+    def _close_band(self, bands: Bands, corner_row: int) -> Iterator[Regions]:
+        """Simplify the band and hand out what closed in it; only now are its vertices known to stay or go."""
+        store, n = self.store, self.n
+        bands.close(store.vertices, store.made[: n[kernel.N_MADE]].copy(), corner_row)
+        if n[kernel.N_CLOSED]:
+            yield self._take()
+        kept = bands.forget_closed(store.vertices)
+        store.made[: len(kept)] = kept
+        n[kernel.N_MADE] = len(kept)
+
     def _make_room(self) -> Iterator[Regions]:
         """See that another row fits: by handing out, where regions may go already, or by growing."""
-        n = self.n
+        store, n = self.store, self.n
         tight = n[kernel.N_FREE] < self.row_need
-        full = n[kernel.N_CLOSED] + self.width > len(self.closed)
+        full = n[kernel.N_CLOSED] + self.width > len(store.closed)
         if self.bands is None and n[kernel.N_CLOSED]:
-            if full or (tight and self._closed_vertices() > len(self.vertices) // 2):
+            if full or (tight and self._closed_vertices() > len(store.vertices) // 2):
                 yield self._take()
         elif full:
-            self.closed = np.concatenate([self.closed, np.zeros_like(self.closed)])
+            self.store = self.store._replace(closed=_doubled(store.closed))
         if n[kernel.N_FREE] < self.row_need:
             self._grow()
-        if self.bands is not None and n[kernel.N_MADE] + self.row_need > len(self.made):
-            self.made = np.concatenate([self.made, np.zeros_like(self.made)])
+        if self.bands is not None and n[kernel.N_MADE] + self.row_need > len(store.made):
+            self.store = self.store._replace(made=_doubled(store.made))
 
     def _closed_vertices(self) -> int:
-        return int(self.closed[: self.n[kernel.N_CLOSED], kernel.Q_VERTICES].sum())
+        return int(self.store.closed[: self.n[kernel.N_CLOSED], kernel.Q_VERTICES].sum())
 
     def _grow(self) -> None:
-        size, free = len(self.vertices), int(self.n[kernel.N_FREE])
-        self.vertices = np.concatenate([self.vertices, np.zeros_like(self.vertices)])
-        grown = np.empty(2 * size, np.int32)
-        grown[:free] = self.free[:free]
-        grown[free : free + size] = np.arange(2 * size - 1, size - 1, -1)
-        self.free = grown
-        self.n[kernel.N_FREE] = free + size
+        size, count = len(self.store.vertices), int(self.n[kernel.N_FREE])
+        free = _doubled(self.store.free)
+        free[count : count + size] = np.arange(2 * size - 1, size - 1, -1)
+        self.store = self.store._replace(vertices=_doubled(self.store.vertices), free=free)
+        self.n[kernel.N_FREE] = count + size
 
     def _take(self) -> Regions:
         """The closed regions, out of the store."""
         count = int(self.n[kernel.N_CLOSED])
-        closed = self.closed[:count].copy()
+        closed = self.store.closed[:count].copy()
         vertices = self._closed_vertices()
         # A ring has four vertices at least, three after simplification, and one more point to close it.
         xy = np.empty((vertices + vertices // 3 + 1, 2), np.int32)
         rings = np.empty(vertices // 3 + 2, np.int64)
         parts = np.empty(count + 1, np.int64)
-        ring_kernels.extract(closed, count, self.vertices, self.free, self.n, xy, rings, parts)
+        ring_kernels.extract(self.store, count, xy, rings, parts)
         self.n[kernel.N_CLOSED] = 0
         known = closed[:, kernel.Q_CONF_PIXELS]
         mean = np.full(count, np.nan)
@@ -226,3 +229,8 @@ class _Tracer:
             rings=rings[: parts[-1] + 1].copy(),
             parts=parts,
         )
+
+
+def _doubled(array: NDArray[Any]) -> NDArray[Any]:
+    """A copy with as much room again."""
+    return np.concatenate([array, np.zeros_like(array)])

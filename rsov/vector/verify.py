@@ -25,7 +25,9 @@ BOUNDS_TOLERANCE = 1e-6
 """Share of the box by which coordinates may lie outside: rounding."""
 
 
-def verify_vector(path: Path, fmt: str, count: int, bounds: Bounds | None = None, layer: str | None = None) -> None:
+def verify_vector(
+    path: Path, fmt: str, count: int, bounds: Bounds | None = None, layer: str | None = None
+) -> None:
     """See that ``path`` holds ``count`` polygons within ``bounds`` (CRS of the file; not for GeoJSON).
 
     Raises:

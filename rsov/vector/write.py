@@ -7,10 +7,9 @@ are x = easting or longitude, y = northing or latitude, outer rings counterclock
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable, Iterator
 from contextlib import closing
 from dataclasses import dataclass, field
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +22,7 @@ from rsov.vector.measure import ground, horizontal
 from rsov.vector.trace import MAX_VERTICES, Regions, RowBlock, trace
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
     from pathlib import Path
 
     from fiona.model import Feature
@@ -44,13 +44,15 @@ GEOJSON_WARNING = 200_000_000
 """Bytes above which readers begin to refuse GeoJSON (M15)."""
 POINTS_AT_ONCE = 1 << 16
 """Points that stand in memory as Python floats."""
+REFUSED_LAYER_STARTS = "`~!@#$%^&*()+-={}|[]\\:\";'<>?,./"
+"""First characters of a layer name that GDAL refuses ("may not contain special characters or spaces")."""
 RESERVED_LAYER_PREFIXES = ("gpkg", "sqlite", "rtree_")
 """Beginnings of table names that GeoPackage and SQLite keep for themselves."""
 
 
 @dataclass
 class VectorStats:
-    """What was written: polygons, rings, points, polygons cut for their size, box (left, bottom, right, top)."""
+    """What was written: polygons, rings, points, polygons cut for their size, box in CRS coordinates."""
 
     count: int = 0
     rings: int = 0
@@ -134,8 +136,7 @@ def write_polygons(
     def features() -> Iterator[Feature]:
         transform = np.array(grid.transform[:6], np.float64)
         for batch in regions:
-            xy = np.empty(batch.xy.shape, np.float64)
-            to_ground(batch.xy, batch.rings, transform, xy)
+            xy = to_ground(batch.xy, batch.rings, transform)
             stats.add(batch, xy)
             _check_size(stats, fmt, max_features)
             yield from _features(batch, xy, names, *metric.measure(batch))
@@ -176,7 +177,9 @@ def check_format(fmt: str, grid: Grid) -> None:
 def layer_name(name: str, fmt: str = "gpkg") -> str:
     """A layer name that the format takes: no control characters, no reserved beginning."""
     clean = "".join(c if c.isprintable() else "_" for c in name).strip() or "classes"
-    if fmt == "gpkg" and clean.lower().startswith(RESERVED_LAYER_PREFIXES):
+    if fmt == "gpkg" and (
+        clean.lower().startswith(RESERVED_LAYER_PREFIXES) or clean[0] in REFUSED_LAYER_STARTS
+    ):
         clean = f"map_{clean}"
     return clean
 
@@ -187,7 +190,9 @@ def _names(legend: Legend, fmt: str, notices: Notices) -> dict[int, str]:
         for key, name in names.items():
             if len(name.encode()) > SHAPEFILE_TEXT:
                 names[key] = name.encode()[:SHAPEFILE_TEXT].decode(errors="ignore")
-                notices.warn("W-shapefile-text", f"class {key}: a Shapefile holds {SHAPEFILE_TEXT} bytes of its name")
+                notices.warn(
+                    "W-shapefile-text", f"class {key}: a Shapefile holds {SHAPEFILE_TEXT} bytes of its name"
+                )
     return names
 
 
@@ -259,7 +264,7 @@ def _environment(start_time: datetime | None) -> dict[str, str]:
 
 
 def _stamp(time: datetime) -> str:
-    return time.astimezone(timezone.utc).strftime("%Y-%m-%dT%H:%M:%S.000Z")
+    return time.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.000Z")
 
 
 def _check_size(stats: VectorStats, fmt: str, max_features: int) -> None:
@@ -299,7 +304,7 @@ def _warn(stats: VectorStats, fmt: str, path: Path, max_vertices: int, notices: 
 
 def _finish_geopackage(path: Path, layer: str, style_qml: str | None, start_time: datetime | None) -> None:
     """Store the style as QGIS does, and leave one plain file without a journal."""
-    time = _stamp(start_time or datetime.now(timezone.utc))
+    time = _stamp(start_time or datetime.now(UTC))
     with closing(sqlite3.connect(path)) as database, database:
         if style_qml is not None:
             database.execute(

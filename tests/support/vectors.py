@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from datetime import datetime, timezone
-from pathlib import Path
-from typing import Any
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import shapely
@@ -18,7 +16,11 @@ from rsov.types import Grid, Legend, LegendClass, Notices
 from rsov.vector.trace import Regions, RowBlock, trace
 from rsov.vector.write import VectorStats, write_polygons
 
-START = datetime(2026, 1, 2, 3, 4, 5, tzinfo=timezone.utc)
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from pathlib import Path
+
+START = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 UTM = CRS.from_epsg(32632)
 NORTH_UP = Affine(0.5, 0, 500_000, 0, -0.5, 5_000_000)
 
@@ -99,5 +101,7 @@ def on_ground(geometries: np.ndarray, t: Affine) -> np.ndarray:
     """Pixel corners to CRS coordinates."""
     return shapely.transform(
         geometries,
-        lambda xy: np.stack([t.a * xy[:, 0] + t.b * xy[:, 1] + t.c, t.d * xy[:, 0] + t.e * xy[:, 1] + t.f], 1),
+        lambda xy: np.stack(
+            [t.a * xy[:, 0] + t.b * xy[:, 1] + t.c, t.d * xy[:, 0] + t.e * xy[:, 1] + t.f], 1
+        ),
     )
