@@ -8,12 +8,15 @@ Both sides run in one thread on the same arrays (3 x 2048 x 2048); best of five.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from rsov.kernels.resample import area_average
 from rsov.kernels.scaling import apply_linear, apply_lut, count_values
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 SIDE = 2048
 REPEATS = 5
@@ -62,7 +65,9 @@ def histogram(rng: np.random.Generator, dtype: str) -> tuple[float, float]:
     counts = np.zeros(size, np.int64)
     count_values(data, valid, counts)
     assert (counts == np.bincount(data[:, valid].ravel(), minlength=size)).all()
-    return best(lambda: np.bincount(data[:, valid].ravel(), minlength=size)), best(lambda: count_values(data, valid, counts))
+    return best(lambda: np.bincount(data[:, valid].ravel(), minlength=size)), best(
+        lambda: count_values(data, valid, counts)
+    )
 
 
 def averaging(rng: np.random.Generator) -> tuple[float, float]:

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
@@ -17,10 +18,12 @@ from PIL import Image
 from rasterio.enums import Resampling
 
 from rsov.errors import InputError, ResourceError, UsageError
-from rsov.raster.scene import Scene
 from rsov.raster.vrt import MAX_NESTING
 from rsov.types import Notices, Window
 from tests.support.rasters import UTM, ids, read, scene, texture, write
+
+if TYPE_CHECKING:
+    from rsov.raster.scene import Scene
 
 
 def wrong_overviews(path: Path, external: bool) -> None:
@@ -88,7 +91,9 @@ def test_R20_replaced_by_rename_while_reading(tmp_path: Path) -> None:
     opened = opened_for_reading(path)
     with opened.open_reader() as reader:
         first = reader.read(Window(0, 0, 64, 64))
-        os.replace(write(tmp_path / "b.tif", texture(1024, 1024, seed=9), tiled=True, blockxsize=256, blockysize=256), path)
+        write(
+            tmp_path / "b.tif", texture(1024, 1024, seed=9), tiled=True, blockxsize=256, blockysize=256
+        ).replace(path)
         later = reader.read(Window(800, 800, 64, 64))
     assert (first.data == texture(1024, 1024)[:, :64, :64]).all()
     assert (later.data == texture(1024, 1024)[:, 800:864, 800:864]).all(), "the handle reads the old file"
@@ -98,7 +103,14 @@ def test_R20_replaced_by_rename_while_reading(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "address",
-    ["http://example.org/a.tif", "https://example.org/a.tif", "s3://bucket/a.tif", "gs://b/a.tif", "HTTP://EXAMPLE.ORG/a.tif", "file:///etc/passwd"],
+    [
+        "http://example.org/a.tif",
+        "https://example.org/a.tif",
+        "s3://bucket/a.tif",
+        "gs://b/a.tif",
+        "HTTP://EXAMPLE.ORG/a.tif",
+        "file:///etc/passwd",
+    ],
 )
 def test_R21_to_R25_remote_paths_are_refused_until_remote_inputs_exist(address: str) -> None:
     with pytest.raises(UsageError) as caught:
@@ -108,9 +120,13 @@ def test_R21_to_R25_remote_paths_are_refused_until_remote_inputs_exist(address: 
 
 def test_R26_threads_have_a_handle_each_and_read_the_same(tmp_path: Path) -> None:
     data = texture(1024, 1024)
-    path = write(tmp_path / "t.tif", data, tiled=True, blockxsize=64, blockysize=64, compress="DEFLATE", nodata=5)
+    path = write(
+        tmp_path / "t.tif", data, tiled=True, blockxsize=64, blockysize=64, compress="DEFLATE", nodata=5
+    )
     opened = scene(path, cache=1)  # nothing remembered: every read decodes
-    windows = [Window(int(c), int(r), 100, 80) for c, r in np.random.default_rng(1).integers(0, 900, (200, 2))]
+    windows = [
+        Window(int(c), int(r), 100, 80) for c, r in np.random.default_rng(1).integers(0, 900, (200, 2))
+    ]
 
     def work(part: list[Window]) -> list[np.ndarray]:
         with opened.open_reader() as reader:
@@ -146,9 +162,8 @@ def test_R26_readers_after_fork(tmp_path: Path) -> None:
 )  # fmt: skip
 def test_R27_every_legal_name_works(tmp_path: Path, name: str | bytes) -> None:
     plain = write(tmp_path / "plain.tif", texture())
-    target = os.path.join(os.fsencode(tmp_path), os.fsencode(name))
-    os.rename(plain, target)
-    path = Path(os.fsdecode(target))
+    path = tmp_path / os.fsdecode(name)
+    plain.rename(path)
     assert (read(path).data == texture()).all()
     assert scene(path).info()["path"] == str(path)
 

@@ -9,6 +9,7 @@ import threading
 import time
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -52,7 +53,12 @@ def test_S_env_only_allowed_drivers_are_registered_in_every_gdal() -> None:
 
 def test_S_env_stands_above_an_inherited_environment() -> None:
     code = "import rsov.raster, os; print(os.environ['GDAL_VRT_ENABLE_PYTHON'], os.environ['GDAL_PAM_ENABLED'], os.environ['GDAL_SKIP'][:4], os.environ['GDAL_CACHEMAX'])"
-    inherited = {"GDAL_VRT_ENABLE_PYTHON": "YES", "GDAL_PAM_ENABLED": "YES", "GDAL_SKIP": "PNG", "GDAL_CACHEMAX": "33"}
+    inherited = {
+        "GDAL_VRT_ENABLE_PYTHON": "YES",
+        "GDAL_PAM_ENABLED": "YES",
+        "GDAL_SKIP": "PNG",
+        "GDAL_CACHEMAX": "33",
+    }
     assert child(code, **inherited) == "NO NO AAIG 33"
 
 
@@ -86,7 +92,9 @@ def test_S06_a_tif_that_is_mrf_text_is_refused(tmp_path: Path) -> None:
     assert not trap.exists()
 
 
-@pytest.mark.parametrize("text", [MRF.format(source="x", data="y"), "<VRTDataset rasterXSize='64' rasterYSize='64'/>"])
+@pytest.mark.parametrize(
+    "text", [MRF.format(source="x", data="y"), "<VRTDataset rasterXSize='64' rasterYSize='64'/>"]
+)
 def test_S06_a_mask_file_that_is_no_tiff_is_refused(tmp_path: Path, text: str) -> None:
     path = write(tmp_path / "s.tif", texture())
     Path(f"{path}.msk").write_text(text)
@@ -146,7 +154,11 @@ def test_S08_sources_outside_the_folder_are_refused(tmp_path: Path) -> None:
     write(outside / "o.tif", texture())
     (inside / "link.tif").symlink_to(outside / "o.tif")
     for source in (str(outside / "o.tif"), "../out/o.tif", str(inside / "link.tif"), "/etc/passwd"):
-        (inside / "a.vrt").write_text(vrt(source).replace('relativeToVRT="0"', 'relativeToVRT="1"' if source.startswith("..") else 'relativeToVRT="0"'))
+        (inside / "a.vrt").write_text(
+            vrt(source).replace(
+                'relativeToVRT="0"', 'relativeToVRT="1"' if source.startswith("..") else 'relativeToVRT="0"'
+            )
+        )
         with pytest.raises(InputError) as caught:
             scene(inside / "a.vrt", allow_vrt=True)
         assert caught.value.id == "E-vrt-source"
@@ -161,13 +173,13 @@ def test_S08_sources_of_other_kinds_are_refused(tmp_path: Path) -> None:
 
 
 class Counter(BaseHTTPRequestHandler):
-    hits: list[str] = []
+    hits: ClassVar[list[str]] = []
 
     def do_GET(self) -> None:
         Counter.hits.append(self.path)
         self.send_error(404)
 
-    do_HEAD = do_GET
+    do_HEAD = do_GET  # noqa: N815 - http.server's name
 
     def log_message(self, *_: object) -> None:
         pass
@@ -203,7 +215,9 @@ def test_S11_vrt_with_python_code(tmp_path: Path) -> None:
     marker = tmp_path / "marker"
     write(tmp_path / "s.tif", texture())
     code = f"<PixelFunctionLanguage>Python</PixelFunctionLanguage><PixelFunctionType>f</PixelFunctionType><PixelFunctionCode>open({str(marker)!r},'w')</PixelFunctionCode>"
-    text = vrt(str(tmp_path / "s.tif"), band='subClass="VRTDerivedRasterBand"').replace("<SimpleSource>", code + "<SimpleSource>")
+    text = vrt(str(tmp_path / "s.tif"), band='subClass="VRTDerivedRasterBand"').replace(
+        "<SimpleSource>", code + "<SimpleSource>"
+    )
     (tmp_path / "a.vrt").write_text(text)
     for allow in (False, True):
         with pytest.raises(InputError):
@@ -231,14 +245,18 @@ def test_S12_derived_and_processed_vrts_are_refused(tmp_path: Path, part: str) -
 )  # fmt: skip
 def test_S13_xml_bombs_and_external_entities(tmp_path: Path, head: str) -> None:
     start = time.monotonic()
-    (tmp_path / "a.vrt").write_text(f"<?xml version='1.0'?>{head}<VRTDataset rasterXSize='1' rasterYSize='1'>&c;</VRTDataset>")
+    (tmp_path / "a.vrt").write_text(
+        f"<?xml version='1.0'?>{head}<VRTDataset rasterXSize='1' rasterYSize='1'>&c;</VRTDataset>"
+    )
     with pytest.raises(InputError):
         scene(tmp_path / "a.vrt", allow_vrt=True)
     assert time.monotonic() - start < 1
 
 
 def test_S13_a_bomb_in_utf_16_is_refused(tmp_path: Path) -> None:
-    (tmp_path / "a.vrt").write_bytes("<VRTDataset/>".encode() + '<!DOCTYPE l [<!ENTITY a "ha">]><VRTDataset/>'.encode("utf-16"))
+    (tmp_path / "a.vrt").write_bytes(
+        b"<VRTDataset/>" + '<!DOCTYPE l [<!ENTITY a "ha">]><VRTDataset/>'.encode("utf-16")
+    )
     with pytest.raises(InputError):
         scene(tmp_path / "a.vrt", allow_vrt=True)
 
@@ -248,6 +266,7 @@ def test_S35_fuzzed_files_never_kill_the_process(tmp_path: Path) -> None:
     code = """
 import sys
 from pathlib import Path
+from typing import ClassVar
 import numpy as np
 from rsov.errors import RsovError
 from tests.support.rasters import read
@@ -293,7 +312,9 @@ def test_S35_isolated_decoding_survives_a_crash(tmp_path: Path, monkeypatch: pyt
 
 
 def test_S35_isolated_decoding_finds_any_damaged_block(tmp_path: Path) -> None:
-    path = write(tmp_path / "a.tif", texture(256, 256), tiled=True, blockxsize=16, blockysize=16, compress="DEFLATE")
+    path = write(
+        tmp_path / "a.tif", texture(256, 256), tiled=True, blockxsize=16, blockysize=16, compress="DEFLATE"
+    )
     with rasterio.open(path) as file:
         offset = int(file.get_tag_item("BLOCK_OFFSET_9_9", "TIFF", bidx=1))
     raw = bytearray(path.read_bytes())
@@ -305,7 +326,12 @@ def test_S35_isolated_decoding_finds_any_damaged_block(tmp_path: Path) -> None:
 
 
 def test_S36_options_inside_a_vrt_source(tmp_path: Path) -> None:
-    for source in ("/vsicurl?url=http://127.0.0.1/x.tif&amp;header_file=/etc/passwd", "/vsizip//vsicurl/http://x/a.zip", "vrt://a.tif?bands=1", "/vsitar/a.tar/a.tif"):
+    for source in (
+        "/vsicurl?url=http://127.0.0.1/x.tif&amp;header_file=/etc/passwd",
+        "/vsizip//vsicurl/http://x/a.zip",
+        "vrt://a.tif?bands=1",
+        "/vsitar/a.tar/a.tif",
+    ):
         (tmp_path / "a.vrt").write_text(vrt(source))
         with pytest.raises(InputError) as caught:
             scene(tmp_path / "a.vrt", allow_vrt=True)
@@ -329,7 +355,12 @@ if __name__ == "__main__":
 def test_S37_workers_have_the_settings(tmp_path: Path) -> None:
     script = tmp_path / "workers.py"
     script.write_text(WORKERS)
-    assert child("import subprocess, sys; subprocess.run([sys.executable, sys.argv[1]], check=True)", str(script)) == "True\nTrue"
+    assert (
+        child(
+            "import subprocess, sys; subprocess.run([sys.executable, sys.argv[1]], check=True)", str(script)
+        )
+        == "True\nTrue"
+    )
 
 
 LATE = """
@@ -337,6 +368,7 @@ import sys
 import rasterio
 with rasterio.Env() as env: before = len(env.drivers())
 from pathlib import Path
+from typing import ClassVar
 from tests.support.rasters import ids, scene
 from rsov.types import Notices
 notices = Notices()
@@ -371,7 +403,9 @@ def test_S38_mistyped_security_values(name: str, value: str, wrong: bool) -> Non
 def test_S38_opening_stops_at_a_mistyped_value(tmp_path: Path) -> None:
     path = write(tmp_path / "a.tif", texture())
     code = "import sys\nfrom pathlib import Path\nfrom rsov.errors import RsovError\nfrom tests.support.rasters import scene\ntry:\n    scene(Path(sys.argv[1]))\nexcept RsovError as error:\n    print(int(error.code), error.id)"
-    assert child(code, str(path), GDAL_VRT_RAWRASTERBAND_ALLOWED_SOURCE="NETWORK_OR_LOCAL") == "2 E-gdal-value"
+    assert (
+        child(code, str(path), GDAL_VRT_RAWRASTERBAND_ALLOWED_SOURCE="NETWORK_OR_LOCAL") == "2 E-gdal-value"
+    )
 
 
 def test_preparing_twice_changes_nothing() -> None:

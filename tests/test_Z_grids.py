@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
@@ -24,6 +24,9 @@ from rsov.raster.workgrid import choose_scale, work_grid
 from rsov.types import Grid, Notices, Window
 from tests.support.rasters import UTM, ids, read, scene, texture, valid, write
 
+if TYPE_CHECKING:
+    from pathlib import Path
+
 
 def test_Z40_band_interleaved_gives_the_same(tmp_path: Path) -> None:
     data = texture(300, 280)
@@ -36,9 +39,26 @@ def test_Z40_band_interleaved_gives_the_same(tmp_path: Path) -> None:
 def test_Z41_bigtiff_with_data_beyond_4_gib(tmp_path: Path) -> None:
     """A sparse file on disk: the only tile that is read lies behind byte 2^32."""
     path = tmp_path / "big.tif"
-    options = {"width": 65536, "height": 65536, "count": 3, "dtype": "uint8", "tiled": True, "blockxsize": 4096, "blockysize": 4096}
+    options = {
+        "width": 65536,
+        "height": 65536,
+        "count": 3,
+        "dtype": "uint8",
+        "tiled": True,
+        "blockxsize": 4096,
+        "blockysize": 4096,
+    }
     with rasterio.open(
-        path, "w", driver="GTiff", **options, bigtiff="YES", sparse_ok=True, crs="EPSG:32632", transform=UTM, photometric="RGB", nodata=0
+        path,
+        "w",
+        driver="GTiff",
+        **options,
+        bigtiff="YES",
+        sparse_ok=True,
+        crs="EPSG:32632",
+        transform=UTM,
+        photometric="RGB",
+        nodata=0,
     ) as out:
         out.write(texture(64, 64), window=((0, 64), (0, 64)))
     move_block(path, (5 << 30) + 4096)
@@ -85,14 +105,23 @@ def test_Z42_classic_tiff_at_the_4_gib_edge(tmp_path: Path) -> None:
 BLOCKS = st.one_of(
     st.just({"tiled": False, "blockysize": 1}),
     st.builds(lambda rows: {"tiled": False, "blockysize": rows}, st.integers(1, 120)),
-    st.builds(lambda w, h: {"tiled": True, "blockxsize": 16 * w, "blockysize": 16 * h}, st.integers(1, 20), st.integers(1, 20)),
+    st.builds(
+        lambda w, h: {"tiled": True, "blockxsize": 16 * w, "blockysize": 16 * h},
+        st.integers(1, 20),
+        st.integers(1, 20),
+    ),
 )
 
 
 @settings(max_examples=25, deadline=None)
 @given(BLOCKS, st.integers(0, 90), st.integers(0, 90), st.sampled_from([0.25, 0.5, 1.3]), st.booleans())
 def test_Z43_every_block_layout_gives_the_same_pixels(
-    tmp_path_factory: pytest.TempPathFactory, block: dict[str, int], col: int, row: int, work_gsd: float, masked: bool
+    tmp_path_factory: pytest.TempPathFactory,
+    block: dict[str, int],
+    col: int,
+    row: int,
+    work_gsd: float,
+    masked: bool,
 ) -> None:
     folder = tmp_path_factory.mktemp("z43")
     data = texture(113, 131)
@@ -108,14 +137,20 @@ def test_Z43_every_block_layout_gives_the_same_pixels(
     if inside_x > 0 and inside_y > 0:
         expected = reference.data[:, row : row + inside_y, col : col + inside_x]
         assert (part.data[:, :inside_y, :inside_x] == expected).all()
-        assert (part.valid[:inside_y, :inside_x] == reference.valid[row : row + inside_y, col : col + inside_x]).all()
+        assert (
+            part.valid[:inside_y, :inside_x] == reference.valid[row : row + inside_y, col : col + inside_x]
+        ).all()
     expected_valid = (data != 0).all(0) if masked else np.ones((113, 131), bool)
     assert (valid(path, work_gsd=work_gsd) == expected_valid).all()
 
 
 def test_Z43_wide_strips_and_8192_tiles(tmp_path: Path) -> None:
     data = texture(40, 9000, 1)
-    for options in ({"tiled": False, "blockysize": 1}, {"tiled": True, "blockxsize": 8192, "blockysize": 8192}, {"tiled": True, "blockxsize": 240, "blockysize": 400}):
+    for options in (
+        {"tiled": False, "blockysize": 1},
+        {"tiled": True, "blockxsize": 8192, "blockysize": 8192},
+        {"tiled": True, "blockxsize": 240, "blockysize": 400},
+    ):
         path = write(tmp_path / "a.tif", data, **options)
         pixels = read(path, Window(8100, 3, 500, 30), bands=(1, 1, 1))
         assert (pixels.data[:1] == data[:, 3:33, 8100:8600]).all()
@@ -132,7 +167,9 @@ def test_Z44_100000_squared_sparse(tmp_path: Path) -> None:
     start = time.monotonic()
     opened = scene(path)
     skipped = sum(
-        opened.empty(Window(c, r, 512, 512)) is True for r in range(0, side, 3840) for c in range(0, side, 3840)
+        opened.empty(Window(c, r, 512, 512)) is True
+        for r in range(0, side, 3840)
+        for c in range(0, side, 3840)
     )
     assert time.monotonic() - start < 2.5
     assert skipped > 700
@@ -155,7 +192,9 @@ def test_Z45_smaller_than_a_tile(tmp_path: Path, shape: tuple[int, int], work_gs
         assert pixels.valid.sum() == min(64, opened.work.width) * min(64, opened.work.height)
         assert reader.valid(opened.output_grid.window).all()
     if work_gsd == 0.5:
-        padded = np.pad(data, ((0, 0), (0, max(0, 64 - shape[0])), (0, max(0, 64 - shape[1]))), mode="symmetric")
+        padded = np.pad(
+            data, ((0, 0), (0, max(0, 64 - shape[0])), (0, max(0, 64 - shape[1]))), mode="symmetric"
+        )
         assert (pixels.data == padded[:, :64, :64]).all()
 
 
@@ -202,7 +241,14 @@ def average(data: np.ndarray, factor: int) -> np.ndarray:
 
 def test_finer_pictures_are_area_averaged_from_full_resolution(tmp_path: Path) -> None:
     data = texture(600, 640)
-    path = write(tmp_path / "a.tif", data, transform=Affine(0.1, 0, 500_000, 0, -0.1, 5_600_000), tiled=True, blockxsize=128, blockysize=128)
+    path = write(
+        tmp_path / "a.tif",
+        data,
+        transform=Affine(0.1, 0, 500_000, 0, -0.1, 5_600_000),
+        tiled=True,
+        blockxsize=128,
+        blockysize=128,
+    )
     opened = scene(path)
     assert (opened.work.scale_x, opened.work.scale_y) == (5.0, 5.0)
     pixels = read(path)
@@ -245,7 +291,9 @@ def test_coarser_pictures_are_enlarged_bilinearly(tmp_path: Path) -> None:
 def test_enlarging_does_not_mix_in_nodata(tmp_path: Path) -> None:
     data = np.full((3, 20, 20), 90, np.uint8)
     data[:, :, :10] = 255
-    pixels = read(write(tmp_path / "a.tif", data, nodata=255, transform=Affine(4, 0, 500_000, 0, -4, 5_600_000)))
+    pixels = read(
+        write(tmp_path / "a.tif", data, nodata=255, transform=Affine(4, 0, 500_000, 0, -4, 5_600_000))
+    )
     assert set(np.unique(pixels.data[:, pixels.valid])) == {90}
     assert pixels.valid.mean() == 0.5
 
@@ -359,7 +407,11 @@ def test_warped_pictures_keep_their_masks(tmp_path: Path) -> None:
     data = texture(100, 100)
     data[:, :50] = 0
     for name, extra in (("nodata", {"nodata": 0}), ("alpha", {"alpha": "YES"})):
-        bands = np.concatenate([data, np.where(data[:1] == 0, 0, 255).astype(np.uint8)]) if name == "alpha" else data
+        bands = (
+            np.concatenate([data, np.where(data[:1] == 0, 0, 255).astype(np.uint8)])
+            if name == "alpha"
+            else data
+        )
         mask = valid(write(tmp_path / f"{name}.tif", bands, **extra), dst_crs="EPSG:25833")
         assert 0.3 < mask.mean() < 0.55, name
     floats = data.astype(np.float32)
@@ -370,7 +422,12 @@ def test_warped_pictures_keep_their_masks(tmp_path: Path) -> None:
 def test_like_in_another_crs_warps(tmp_path: Path) -> None:
     path = write(tmp_path / "a.tif", texture(200, 200))
     x, y = Transformer.from_crs(32632, 25833, always_xy=True).transform(500_050, 5_599_950)
-    like = write(tmp_path / "like.tif", texture(20, 20), crs="EPSG:25833", transform=Affine(1, 0, x - 10, 0, -1, y + 10))
+    like = write(
+        tmp_path / "like.tif",
+        texture(20, 20),
+        crs="EPSG:25833",
+        transform=Affine(1, 0, x - 10, 0, -1, y + 10),
+    )
     opened = scene(path, like=like)
     assert opened.output_grid.crs == CRS.from_epsg(25833)
     assert opened.output_grid.shape == (20, 20)
@@ -379,14 +436,24 @@ def test_like_in_another_crs_warps(tmp_path: Path) -> None:
 
 
 def polygon(path: Path, ring: list[tuple[float, float]], crs: int | None = None) -> Path:
-    document = {"type": "FeatureCollection", "features": [{"type": "Feature", "properties": {}, "geometry": {"type": "Polygon", "coordinates": [ring]}}]}
+    document = {
+        "type": "FeatureCollection",
+        "features": [
+            {"type": "Feature", "properties": {}, "geometry": {"type": "Polygon", "coordinates": [ring]}}
+        ],
+    }
     if crs is not None:
         document["crs"] = {"type": "name", "properties": {"name": f"urn:ogc:def:crs:EPSG::{crs}"}}
     path.write_text(json.dumps(document))
     return path
 
 
-TRIANGLE = [(500_005.1, 5_599_995.2), (500_027.3, 5_599_990.4), (500_012.2, 5_599_972.8), (500_005.1, 5_599_995.2)]
+TRIANGLE = [
+    (500_005.1, 5_599_995.2),
+    (500_027.3, 5_599_990.4),
+    (500_012.2, 5_599_972.8),
+    (500_005.1, 5_599_995.2),
+]
 
 
 @pytest.mark.parametrize("work_gsd", [0.25, 0.5, 1.5])
@@ -394,7 +461,9 @@ def test_aoi_leaves_pixels_outside_as_nodata(tmp_path: Path, work_gsd: float) ->
     path = write(tmp_path / "a.tif", texture(), tiled=True, blockxsize=16, blockysize=16)
     opened = scene(path, aoi=polygon(tmp_path / "aoi.geojson", TRIANGLE, 32632), work_gsd=work_gsd)
     oracle = rasterize(
-        [{"type": "Polygon", "coordinates": [TRIANGLE]}], out_shape=opened.grid.shape, transform=opened.grid.transform
+        [{"type": "Polygon", "coordinates": [TRIANGLE]}],
+        out_shape=opened.grid.shape,
+        transform=opened.grid.transform,
     ).astype(bool)
     assert opened.grid.width < 50, "only the part around the polygon is read"
     with opened.open_reader() as reader:

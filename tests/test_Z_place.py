@@ -7,10 +7,10 @@ import math
 from pathlib import Path
 
 import numpy as np
+import pyproj
 import pytest
 import rasterio
 from affine import Affine
-from pyproj import CRS as PyprojCRS
 from pyproj import Geod
 from rasterio.control import GroundControlPoint
 from rasterio.crs import CRS
@@ -40,7 +40,9 @@ def test_Z01_crs_missing_but_transform_present(tmp_path: Path) -> None:
 
 def test_Z01_degrees_without_crs_are_not_taken_as_metres(tmp_path: Path) -> None:
     notices = Notices()
-    opened = scene(write(tmp_path / "a.tif", texture(), crs=None, transform=Affine(1e-5, 0, 9, 0, -1e-5, 50)), notices)
+    opened = scene(
+        write(tmp_path / "a.tif", texture(), crs=None, transform=Affine(1e-5, 0, 9, 0, -1e-5, 50)), notices
+    )
     assert opened.gsd is None
     assert ids(notices) == ["W-no-gsd"]
     assert opened.work.native
@@ -59,13 +61,22 @@ def test_Z02_no_georeference_at_all(tmp_path: Path) -> None:
 
 
 def test_Z03_geographic_crs_gsd_in_metres_at_the_centre(tmp_path: Path) -> None:
-    opened = scene(write(tmp_path / "a.tif", texture(), crs="EPSG:4326", transform=Affine(1e-5, 0, 9, 0, -1e-5, 60)))
+    opened = scene(
+        write(tmp_path / "a.tif", texture(), crs="EPSG:4326", transform=Affine(1e-5, 0, 9, 0, -1e-5, 60))
+    )
     geod = Geod(ellps="WGS84")
     lat = 60 - 32e-5
     east = geod.inv(9, lat, 9 + 1e-5, lat)[2]
     north = geod.inv(9, lat, 9, lat + 1e-5)[2]
     assert opened.gsd == pytest.approx((east, north), rel=1e-6)
-    area = abs(geod.polygon_area_perimeter([9, 9.01, 9.01, 9], [lat - 0.005, lat - 0.005, lat + 0.005, lat + 0.005])[0]) / 1e6
+    area = (
+        abs(
+            geod.polygon_area_perimeter(
+                [9, 9.01, 9.01, 9], [lat - 0.005, lat - 0.005, lat + 0.005, lat + 0.005]
+            )[0]
+        )
+        / 1e6
+    )
     assert pixel_area(opened.grid, Window(0, 0, 64, 64)) == pytest.approx(area, rel=1e-5)
 
 
@@ -76,9 +87,18 @@ def test_Z04_geographic_crs_with_metre_coordinates(tmp_path: Path) -> None:
     assert "metres" in caught.value.why
 
 
-@pytest.mark.parametrize(("epsg", "x", "y", "foot"), [(2263, 980_000, 200_000, 1200 / 3937), (2225, 6_000_000, 2_000_000, 1200 / 3937), (2222, 700_000, 900_000, 0.3048)])
+@pytest.mark.parametrize(
+    ("epsg", "x", "y", "foot"),
+    [
+        (2263, 980_000, 200_000, 1200 / 3937),
+        (2225, 6_000_000, 2_000_000, 1200 / 3937),
+        (2222, 700_000, 900_000, 0.3048),
+    ],
+)
 def test_Z05_feet(tmp_path: Path, epsg: int, x: float, y: float, foot: float) -> None:
-    opened = scene(write(tmp_path / "a.tif", texture(), crs=f"EPSG:{epsg}", transform=Affine(2, 0, x, 0, -2, y)))
+    opened = scene(
+        write(tmp_path / "a.tif", texture(), crs=f"EPSG:{epsg}", transform=Affine(2, 0, x, 0, -2, y))
+    )
     assert opened.gsd == pytest.approx((2 * foot, 2 * foot), rel=5e-4)
     assert pixel_area(opened.grid, opened.grid.window) == pytest.approx((2 * foot) ** 2, rel=1e-3)
 
@@ -91,8 +111,10 @@ def test_Z06_custom_crs_without_a_code(tmp_path: Path) -> None:
     assert pixel_area(local.grid, local.grid.window) == pytest.approx(0.25)
     assert "site grid" in local.info()["crs"]
     custom = "+proj=tmerc +lat_0=0 +lon_0=27.3 +k=1 +x_0=0 +y_0=0 +ellps=WGS84 +units=m"
-    opened = scene(write(tmp_path / "b.tif", texture(), crs=custom, transform=Affine(0.5, 0, 1000, 0, -0.5, -2_800_000)))
-    assert PyprojCRS(opened.grid.crs.to_wkt()).equals(PyprojCRS(custom), ignore_axis_order=True)
+    opened = scene(
+        write(tmp_path / "b.tif", texture(), crs=custom, transform=Affine(0.5, 0, 1000, 0, -0.5, -2_800_000))
+    )
+    assert pyproj.CRS(opened.grid.crs.to_wkt()).equals(pyproj.CRS(custom), ignore_axis_order=True)
     assert opened.gsd == pytest.approx((0.5, 0.5), rel=1e-4)
 
 
@@ -105,7 +127,9 @@ def test_Z07_compound_crs(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("lon", "lat"), [(37, -1), (-71, -33)])
 def test_Z08_axis_order_kenya_and_chile(tmp_path: Path, lon: float, lat: float) -> None:
     """Longitude is x: the pixel is as wide as at its latitude, not at its longitude."""
-    opened = scene(write(tmp_path / "a.tif", texture(), crs="EPSG:4326", transform=Affine(1e-5, 0, lon, 0, -1e-5, lat)))
+    opened = scene(
+        write(tmp_path / "a.tif", texture(), crs="EPSG:4326", transform=Affine(1e-5, 0, lon, 0, -1e-5, lat))
+    )
     assert opened.gsd is not None
     assert opened.gsd[0] / opened.gsd[1] == pytest.approx(math.cos(math.radians(lat)), rel=1e-2)
 
@@ -146,9 +170,13 @@ def test_Z12_impossible_pixel_size(tmp_path: Path, pixel: float) -> None:
 
 def with_points(path: Path, count: int = 4) -> np.ndarray:
     corners = [(0, 0), (0, 64), (64, 0), (64, 64)][:count]
-    points = [GroundControlPoint(row=r, col=c, x=500_000 + c * 0.5, y=5_600_000 - r * 0.5) for r, c in corners]
+    points = [
+        GroundControlPoint(row=r, col=c, x=500_000 + c * 0.5, y=5_600_000 - r * 0.5) for r, c in corners
+    ]
     data = texture()
-    with rasterio.open(path, "w", driver="GTiff", width=64, height=64, count=3, dtype="uint8", photometric="RGB") as out:
+    with rasterio.open(
+        path, "w", driver="GTiff", width=64, height=64, count=3, dtype="uint8", photometric="RGB"
+    ) as out:
         out.write(data)
         out.gcps = (points, CRS.from_epsg(32632))
     return data
@@ -189,7 +217,17 @@ def test_Z14_camera_model_only(tmp_path: Path) -> None:
     rpc = RPC(err_bias=0, err_rand=0, height_off=0, height_scale=1, lat_off=50, lat_scale=1, line_den_coeff=[1.0, *coefficients[1:]],
               line_num_coeff=coefficients, line_off=0, line_scale=1, long_off=9, long_scale=1, samp_den_coeff=[1.0, *coefficients[1:]],
               samp_num_coeff=coefficients, samp_off=0, samp_scale=1)  # fmt: skip
-    with rasterio.open(path, "w", driver="GTiff", width=64, height=64, count=3, dtype="uint8", photometric="RGB", crs="EPSG:4326") as out:
+    with rasterio.open(
+        path,
+        "w",
+        driver="GTiff",
+        width=64,
+        height=64,
+        count=3,
+        dtype="uint8",
+        photometric="RGB",
+        crs="EPSG:4326",
+    ) as out:
         out.write(texture())
         out.rpcs = rpc
     with pytest.raises(InputError) as caught:
@@ -204,7 +242,15 @@ def test_Z15_pixel_is_point_is_shifted_to_the_corner(tmp_path: Path, monkeypatch
     path = tmp_path / "p.tif"
     transform = Affine(10, 0, 500_000, 0, -10, 5_600_000)
     with rasterio.open(
-        path, "w", driver="GTiff", width=8, height=8, count=3, dtype="uint8", crs="EPSG:32632", transform=transform
+        path,
+        "w",
+        driver="GTiff",
+        width=8,
+        height=8,
+        count=3,
+        dtype="uint8",
+        crs="EPSG:32632",
+        transform=transform,
     ) as out:
         out.write(texture(8, 8))
         out.update_tags(AREA_OR_POINT="Point")
@@ -219,7 +265,9 @@ def test_Z15_pixel_is_point_is_shifted_to_the_corner(tmp_path: Path, monkeypatch
 
 
 def test_Z16_scene_over_the_antimeridian(tmp_path: Path) -> None:
-    path = write(tmp_path / "a.tif", texture(), crs="EPSG:32660", transform=Affine(0.5, 0, 833_970, 0, -0.5, 100_000))
+    path = write(
+        tmp_path / "a.tif", texture(), crs="EPSG:32660", transform=Affine(0.5, 0, 833_970, 0, -0.5, 100_000)
+    )
     opened = scene(path)
     assert opened.gsd == pytest.approx((0.5, 0.5), rel=2e-3)
     crop = scene(path, bounds=(179.9, -1, -179.9, 1), bounds_crs="EPSG:4326")
@@ -228,7 +276,9 @@ def test_Z16_scene_over_the_antimeridian(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("epsg", [3413, 3031])
 def test_Z17_poles(tmp_path: Path, epsg: int) -> None:
-    opened = scene(write(tmp_path / "a.tif", texture(), crs=f"EPSG:{epsg}", transform=Affine(0.5, 0, -16, 0, -0.5, 16)))
+    opened = scene(
+        write(tmp_path / "a.tif", texture(), crs=f"EPSG:{epsg}", transform=Affine(0.5, 0, -16, 0, -0.5, 16))
+    )
     scale = 0.97 if epsg == 3413 else 0.9727
     assert opened.gsd == pytest.approx((0.5 / scale, 0.5 / scale), rel=0.02)
     area = pixel_area(opened.grid, opened.grid.window)
@@ -237,7 +287,9 @@ def test_Z17_poles(tmp_path: Path, epsg: int) -> None:
 
 def test_Z18_web_mercator_of_the_whole_world(tmp_path: Path) -> None:
     """A grid of the globe in degrees, poles included, is cut at 85.05 degrees when warped to Web Mercator."""
-    path = write(tmp_path / "w.tif", texture(90, 180), crs="EPSG:4326", transform=Affine(2, 0, -180, 0, -2, 90))
+    path = write(
+        tmp_path / "w.tif", texture(90, 180), crs="EPSG:4326", transform=Affine(2, 0, -180, 0, -2, 90)
+    )
     opened = scene(path, dst_crs="EPSG:3857")
     top = opened.grid.transform * (0, 0)
     bottom = opened.grid.transform * (0, opened.grid.height)
@@ -250,11 +302,20 @@ def test_Z18_web_mercator_of_the_whole_world(tmp_path: Path) -> None:
 def test_Z19_web_mercator_gsd(tmp_path: Path, latitude: float) -> None:
     """True scale of Web Mercator on the ellipsoid: cos(lat) within its half percent."""
     y = 6378137 * math.log(math.tan(math.pi / 4 + math.radians(latitude) / 2))
-    opened = scene(write(tmp_path / "a.tif", texture(), crs="EPSG:3857", transform=Affine(1, 0, 1e6, 0, -1, y)))
+    opened = scene(
+        write(tmp_path / "a.tif", texture(), crs="EPSG:3857", transform=Affine(1, 0, 1e6, 0, -1, y))
+    )
     assert opened.gsd == pytest.approx((math.cos(math.radians(latitude)),) * 2, rel=7e-3)
 
 
-@pytest.mark.parametrize(("suffix", "text"), [("jgw", "0.5\n0\n0\n-0.5\n500000.25\n5599999.75\n"), ("wld", "0.5\n0\n0\n-0.5\n500000.25\n5599999.75"), ("jgw", "0,5\n0,0\n0,0\n-0,5\n500000,25\n5599999,75\n")])
+@pytest.mark.parametrize(
+    ("suffix", "text"),
+    [
+        ("jgw", "0.5\n0\n0\n-0.5\n500000.25\n5599999.75\n"),
+        ("wld", "0.5\n0\n0\n-0.5\n500000.25\n5599999.75"),
+        ("jgw", "0,5\n0,0\n0,0\n-0,5\n500000,25\n5599999,75\n"),
+    ],
+)
 def test_Z49_world_files(tmp_path: Path, suffix: str, text: str) -> None:
     path = tmp_path / "photo.jpg"
     write(path, texture(), driver="JPEG", crs=None, transform=None)
@@ -308,7 +369,13 @@ def test_Z55_non_square_pixels_become_square_for_the_model_and_back(tmp_path: Pa
 
 
 def test_Z57_acquisition_time_is_in_the_report(tmp_path: Path) -> None:
-    path = write(tmp_path / "a.tif", texture(), after=lambda out: out.update_tags(TIFFTAG_DATETIME="2024:06:01 10:20:30", ACQUISITION_DATE="2024-06-01"))
+    path = write(
+        tmp_path / "a.tif",
+        texture(),
+        after=lambda out: out.update_tags(
+            TIFFTAG_DATETIME="2024:06:01 10:20:30", ACQUISITION_DATE="2024-06-01"
+        ),
+    )
     info = scene(path).info()
     assert info["times"] == {"TIFFTAG_DATETIME": "2024:06:01 10:20:30", "ACQUISITION_DATE": "2024-06-01"}
     assert json.loads(json.dumps(info)) == info
@@ -330,7 +397,9 @@ def test_stated_gsd_stands_above_the_file_with_a_warning(tmp_path: Path) -> None
 
 def test_stated_crs_stands_above_the_file_with_a_warning(tmp_path: Path) -> None:
     notices = Notices()
-    assert scene(write(tmp_path / "a.tif", texture()), notices, crs="EPSG:32633").grid.crs == CRS.from_epsg(32633)
+    assert scene(write(tmp_path / "a.tif", texture()), notices, crs="EPSG:32633").grid.crs == CRS.from_epsg(
+        32633
+    )
     assert ids(notices) == ["W-crs"]
     with pytest.raises(UsageError):
         scene(tmp_path / "a.tif", crs="EPSG:nonsense")

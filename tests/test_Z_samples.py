@@ -20,10 +20,14 @@ from tests.support.rasters import ids, read, scene, texture, valid, write
 def stretched(data: np.ndarray, lo: float, hi: float, cap: float = np.inf) -> np.ndarray:
     """The documented scale, written with NumPy."""
     gain = min((HIGH_TARGET - LOW_TARGET) / (hi - lo), cap)
-    return np.floor(np.clip(data.astype(float) * gain + 127.5 - gain * (lo + hi) / 2 + 0.5, 0, 255)).astype(np.uint8)
+    return np.floor(np.clip(data.astype(float) * gain + 127.5 - gain * (lo + hi) / 2 + 0.5, 0, 255)).astype(
+        np.uint8
+    )
 
 
-@pytest.mark.parametrize("dtype", ["int8", "uint8", "int16", "uint16", "int32", "uint32", "int64", "uint64", "float32", "float64"])
+@pytest.mark.parametrize(
+    "dtype", ["int8", "uint8", "int16", "uint16", "int32", "uint32", "int64", "uint64", "float32", "float64"]
+)
 def test_Z20_every_real_type_is_scaled_by_one_rule(tmp_path: Path, dtype: str) -> None:
     data = texture(64, 64, top=120).astype(dtype)
     if np.dtype(dtype).kind in "if":
@@ -181,10 +185,17 @@ def test_Z29_real_values_that_look_like_nodata(tmp_path: Path) -> None:
 def test_Z30_jpeg_artefacts_around_nodata(tmp_path: Path) -> None:
     data = texture(128, 128)
     data[:, :, :50] = 0
-    path = write(tmp_path / "a.tif", data, compress="JPEG", nodata=0, tiled=True, blockxsize=64, blockysize=64)
+    path = write(
+        tmp_path / "a.tif", data, compress="JPEG", nodata=0, tiled=True, blockxsize=64, blockysize=64
+    )
     with rasterio.open(path) as file:
-        assert (file.read()[:, :, :48] != 0).any() or (file.read()[:, :, 48:50] != 0).any(), "JPEG changed nodata pixels"
-    strict, tolerant = valid(path, mask_rule="all")[:, :50].sum(), valid(path, mask_rule="all", nodata_tolerance=40)[:, :50].sum()
+        assert (file.read()[:, :, :48] != 0).any() or (file.read()[:, :, 48:50] != 0).any(), (
+            "JPEG changed nodata pixels"
+        )
+    strict, tolerant = (
+        valid(path, mask_rule="all")[:, :50].sum(),
+        valid(path, mask_rule="all", nodata_tolerance=40)[:, :50].sum(),
+    )
     assert tolerant < strict
 
 
@@ -239,7 +250,12 @@ def test_Z31_alpha_of_one_bit_and_of_eight_bits_in_sixteen(tmp_path: Path) -> No
     for dtype, opaque in (("uint8", 1), ("uint16", 255), ("uint16", 65535)):
         alpha = np.full((1, 64, 64), opaque, dtype)
         alpha[0, :7] = 0
-        path = write(tmp_path / f"{dtype}{opaque}.tif", np.concatenate([texture(dtype=dtype), alpha]), photometric="RGB", alpha="YES")
+        path = write(
+            tmp_path / f"{dtype}{opaque}.tif",
+            np.concatenate([texture(dtype=dtype), alpha]),
+            photometric="RGB",
+            alpha="YES",
+        )
         mask = valid(path)
         assert not mask[:7].any()
         assert mask[7:].all(), opaque
@@ -327,7 +343,9 @@ def test_Z34_grey_is_repeated_only_on_request(tmp_path: Path, bands: int) -> Non
 def test_Z35_palette_is_expanded(tmp_path: Path) -> None:
     indices = (texture(bands=1) % 4).astype(np.uint8)
     colours = {0: (10, 20, 30, 255), 1: (200, 100, 50, 255), 2: (0, 255, 0, 255), 3: (1, 2, 3, 255)}
-    path = write(tmp_path / "a.tif", indices, photometric="PALETTE", after=lambda out: out.write_colormap(1, colours))
+    path = write(
+        tmp_path / "a.tif", indices, photometric="PALETTE", after=lambda out: out.write_colormap(1, colours)
+    )
     expected = np.array([colours[n][:3] for n in range(4)], np.uint8)[indices[0]].transpose(2, 0, 1)
     assert (read(path).data == expected).all()
     assert read(path).valid.all()
@@ -352,12 +370,16 @@ def test_Z36_miniswhite_is_turned_over(tmp_path: Path) -> None:
     pixels = read(path, bands=(1, 1, 1)).data
     assert (pixels == 255 - raw).all()
     plain = write(tmp_path / "b.tif", 255 - raw[None], crs=None, transform=None)
-    assert (read(path, bands=(1, 1, 1), scale="auto").data == read(plain, bands=(1, 1, 1), scale="auto").data).all()
+    assert (
+        read(path, bands=(1, 1, 1), scale="auto").data == read(plain, bands=(1, 1, 1), scale="auto").data
+    ).all()
 
 
 def test_Z37_cmyk_jpeg_is_rgb_and_noted(tmp_path: Path) -> None:
     smooth = np.linspace(40, 200, 64).astype(np.uint8)
-    rgb = Image.fromarray(np.stack(np.broadcast_arrays(smooth[:, None], smooth[None], np.uint8(90)), -1).astype(np.uint8))
+    rgb = Image.fromarray(
+        np.stack(np.broadcast_arrays(smooth[:, None], smooth[None], np.uint8(90)), -1).astype(np.uint8)
+    )
     rgb.convert("CMYK").save(tmp_path / "a.jpg", quality=98)
     pixels = read(tmp_path / "a.jpg").data
     assert np.abs(pixels.astype(int) - np.moveaxis(np.asarray(rgb), -1, 0)).mean() < 6
@@ -381,7 +403,9 @@ def test_Z39_scale_and_offset_are_applied_once(tmp_path: Path) -> None:
     expected = np.floor(np.clip(values / 0.2 * 255 + 0.5, 0, 255))
     assert np.abs(read(path, scale="0,0.2").data.astype(int) - expected).max() <= 1
     plain = write(tmp_path / "b.tif", data)
-    assert (read(path, scale="auto").data == read(plain, scale="auto").data).all(), "a linear scale cannot change the picture"
+    assert (read(path, scale="auto").data == read(plain, scale="auto").data).all(), (
+        "a linear scale cannot change the picture"
+    )
     lo = np.percentile(values, 0.5, method="inverted_cdf")
     assert scene(path, scale="auto").radiometry.lo[0] == pytest.approx(lo)
 
@@ -459,7 +483,9 @@ def test_stats_are_reusable_from_json_and_from_an_output(tmp_path: Path) -> None
     radiometry = scene(first, scale="auto").radiometry
     radiometry.save(tmp_path / "stats.json")
     assert scene(other, stats=tmp_path / "stats.json").radiometry == radiometry
-    tagged = write(tmp_path / "map.tif", texture(), after=lambda out: out.update_tags(**scene(first, scale="auto").tags))
+    tagged = write(
+        tmp_path / "map.tif", texture(), after=lambda out: out.update_tags(**scene(first, scale="auto").tags)
+    )
     assert scene(other, stats=tagged).radiometry == radiometry
     for bad in (tmp_path / "none.json", other, first):
         with pytest.raises(InputError) as caught:
@@ -477,14 +503,26 @@ def test_radiometry_is_the_same_for_all_tiles_and_any_window(tmp_path: Path) -> 
     with opened.open_reader() as reader:
         whole = reader.read(Window(0, 0, 700, 600)).data
         for col, row in ((0, 0), (250, 100), (333, 77)):
-            assert (reader.read(Window(col, row, 200, 200)).data == whole[:, row : row + 200, col : col + 200]).all()
+            assert (
+                reader.read(Window(col, row, 200, 200)).data == whole[:, row : row + 200, col : col + 200]
+            ).all()
 
 
 def test_M25_only_used_bands_cost_memory(tmp_path: Path) -> None:
     """A band-interleaved file of 200 bands is read through three of them."""
     path = tmp_path / "many.tif"
     with rasterio.open(
-        path, "w", driver="GTiff", width=256, height=256, count=200, dtype="uint16", interleave="band", tiled=True, blockxsize=128, blockysize=128
+        path,
+        "w",
+        driver="GTiff",
+        width=256,
+        height=256,
+        count=200,
+        dtype="uint16",
+        interleave="band",
+        tiled=True,
+        blockxsize=128,
+        blockysize=128,
     ) as out:
         for band in (100, 150, 200):
             out.write(texture(256, 256, 1, band, "uint16")[0], band)

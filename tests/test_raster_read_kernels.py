@@ -24,14 +24,20 @@ def test_lut_is_numpys_take(dtype: str) -> None:
     assert (out == np.stack([np.take(lut[b], data[b]) for b in range(3)])).all()
 
 
-@pytest.mark.parametrize("dtype", ["int8", "int16", "int32", "uint32", "int64", "uint64", "float32", "float64"])
+@pytest.mark.parametrize(
+    "dtype", ["int8", "int16", "int32", "uint32", "int64", "uint64", "float32", "float64"]
+)
 def test_linear_scale_is_numpys(dtype: str) -> None:
     rng = np.random.default_rng(1)
-    data = (rng.normal(60, 80, (3, 33, 35))).clip(-100 if np.dtype(dtype).kind != "u" else 0, 120).astype(dtype)
+    data = (
+        (rng.normal(60, 80, (3, 33, 35))).clip(-100 if np.dtype(dtype).kind != "u" else 0, 120).astype(dtype)
+    )
     gain, offset = np.array([0.7, 3.3, 1.0]), np.array([4.0, -9.5, 0.0])
     out = np.empty(data.shape, np.uint8)
     apply_linear(data, gain, offset, out)
-    expected = np.clip(data.astype(np.float64) * gain[:, None, None] + (offset[:, None, None] + 0.5), 0, 255).astype(np.uint8)
+    expected = np.clip(
+        data.astype(np.float64) * gain[:, None, None] + (offset[:, None, None] + 0.5), 0, 255
+    ).astype(np.uint8)
     assert (out == expected).all()
 
 
@@ -82,7 +88,11 @@ def test_area_average_of_masked_pixels_is_the_weighted_mean() -> None:
 
     def weights(count: int, step: float, size: int) -> np.ndarray:
         edges = np.arange(count + 1) * step
-        return np.clip(np.minimum(edges[1:, None], np.arange(size) + 1) - np.maximum(edges[:-1, None], np.arange(size)), 0, None)
+        return np.clip(
+            np.minimum(edges[1:, None], np.arange(size) + 1) - np.maximum(edges[:-1, None], np.arange(size)),
+            0,
+            None,
+        )
 
     wy, wx = weights(rows, scale[0], 60), weights(columns, scale[1], 50)
     cover = wy @ keep @ wx.T
@@ -101,7 +111,9 @@ def test_bilinear_is_scikit_images(factor: int) -> None:
     shape = (12 * factor, 15 * factor)
     out, valid = np.empty((3, *shape), np.uint8), np.empty(shape, bool)
     bilinear(source, np.ones((12, 15), bool), (0, 0), (1 / factor, 1 / factor), (0, 0), out, valid)
-    expected = np.stack([resize(band.astype(float), shape, order=1, mode="edge", anti_aliasing=False) for band in source])
+    expected = np.stack(
+        [resize(band.astype(float), shape, order=1, mode="edge", anti_aliasing=False) for band in source]
+    )
     assert np.abs(out - expected).max() <= 0.51
     assert valid.all()
 
@@ -117,9 +129,18 @@ def test_resampling_does_not_depend_on_the_window(scale: float, row: int, col: i
     area_average(source, keep, (0, 0), (scale, scale), (0, 0), whole, whole_valid)
     row, col = min(row, size - 1), min(col, size - 1)
     top, left = int(row * scale), int(col * scale)
-    part, part_valid = np.zeros((3, size - row, size - col), np.uint8), np.empty((size - row, size - col), bool)
+    part, part_valid = (
+        np.zeros((3, size - row, size - col), np.uint8),
+        np.empty((size - row, size - col), bool),
+    )
     area_average(
-        np.ascontiguousarray(source[:, top:, left:]), np.ascontiguousarray(keep[top:, left:]), (top, left), (scale, scale), (row, col), part, part_valid
+        np.ascontiguousarray(source[:, top:, left:]),
+        np.ascontiguousarray(keep[top:, left:]),
+        (top, left),
+        (scale, scale),
+        (row, col),
+        part,
+        part_valid,
     )
     assert (part == whole[:, row:, col:]).mean() > 0.999
     assert (part_valid == whole_valid[row:, col:]).all()

@@ -1,17 +1,21 @@
 """Resampling that obeys masks: area average (finer to coarser) and bilinear (coarser to finer).
 
 Positions are absolute on the source and target grids, so that a target pixel has the same value
-whichever part of the picture is asked for. Target pixel ``i`` covers ``[i * scale, (i + 1) * scale)`` of the source.
+whichever part of the picture is asked for. Target pixel ``i`` covers ``[i * scale, (i + 1) * scale)`` of
+the source.
 """
 
 from __future__ import annotations
 
 import math
+from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
 from rsov.kernels._jit import njit
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 
 @njit
@@ -41,7 +45,7 @@ def area_average(
     for i in range(out.shape[1]):
         top = (start[0] + i) * scale[0] - origin[0]
         bottom = min(top + scale[0], float(height))
-        first, last = max(0, int(math.floor(top))), min(height, int(math.ceil(bottom)))
+        first, last = max(0, math.floor(top)), min(height, math.ceil(bottom))
         columns[:] = 0.0
         cover[:] = 0.0
         for y in range(first, last):
@@ -56,7 +60,7 @@ def area_average(
         for j in range(out.shape[2]):
             left = (start[1] + j) * scale[1] - origin[1]
             right = min(left + scale[1], float(width))
-            x0, x1 = max(0, int(math.floor(left))), min(width, int(math.ceil(right)))
+            x0, x1 = max(0, math.floor(left)), min(width, math.ceil(right))
             area = np.float32(0.0)
             for x in range(x0, x1):
                 area += np.float32(min(right, x + 1.0) - max(left, float(x))) * cover[x]
@@ -93,14 +97,14 @@ def bilinear(
         fy = np.float32(y - base_y)
         y0 = min(max(int(base_y), 0), height - 1)
         y1 = min(max(int(base_y) + 1, 0), height - 1)
-        near_y = min(max(int(math.floor(y + 0.5)), 0), height - 1)
+        near_y = min(max(math.floor(y + 0.5), 0), height - 1)
         for j in range(out.shape[2]):
             x = (start[1] + j + 0.5) * scale[1] - 0.5 - origin[1]
             base_x = math.floor(x)
             fx = np.float32(x - base_x)
             x0 = min(max(int(base_x), 0), width - 1)
             x1 = min(max(int(base_x) + 1, 0), width - 1)
-            near_x = min(max(int(math.floor(x + 0.5)), 0), width - 1)
+            near_x = min(max(math.floor(x + 0.5), 0), width - 1)
             w00 = (np.float32(1.0) - fy) * (np.float32(1.0) - fx) * valid[y0, x0]
             w01 = (np.float32(1.0) - fy) * fx * valid[y0, x1]
             w10 = fy * (np.float32(1.0) - fx) * valid[y1, x0]

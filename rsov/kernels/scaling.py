@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from rsov.kernels._jit import njit
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 
 @njit
 def apply_lut(data: NDArray[Any], lut: NDArray[np.uint8], out: NDArray[np.uint8]) -> None:
-    """``out[b, y, x] = lut[b, data[b, y, x]]`` for unsigned samples; (B, h, w), lut (B, N), N > all samples."""
+    """``out[b, y, x] = lut[b, data[b, y, x]]`` for unsigned samples (B, h, w); lut (B, N), N > samples."""
     bands, height, width = data.shape
     for b in range(bands):
         table = lut[b]
@@ -27,7 +29,7 @@ def apply_lut(data: NDArray[Any], lut: NDArray[np.uint8], out: NDArray[np.uint8]
 def apply_linear(
     data: NDArray[Any], gain: NDArray[np.float64], offset: NDArray[np.float64], out: NDArray[np.uint8]
 ) -> None:
-    """``out = clip(round(data * gain + offset), 0, 255)`` per band; NaN becomes 0. (B, h, w) any real dtype."""
+    """``out = clip(round(data * gain + offset), 0, 255)`` per band (B, h, w); NaN becomes 0."""
     bands, height, width = data.shape
     for b in range(bands):
         g, o = gain[b], offset[b] + 0.5

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from affine import Affine
-from numpy.typing import NDArray
 
 from rsov.errors import InputError
-from rsov.types import Grid, Window
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
+    from numpy.typing import NDArray
     from rasterio.crs import CRS
     from shapely import Polygon
     from shapely.geometry.base import BaseGeometry
+
+    from rsov.types import Grid, Window
 
 _SEGMENTS_PER_SIDE = 64
 """Straight lines bend when reprojected; the outline is cut into pieces of 1/64 of its extent first."""
@@ -54,12 +56,19 @@ class AreaOfInterest:
             return np.zeros((window.height, window.width), bool)
         if len(near) == 1 and shapely.contains_properly(near[0], box):
             return None
-        clipped = [g for g in shapely.clip_by_rect(near, *box.buffer(1.0 + max(sx, sy)).bounds) if not g.is_empty]
+        clipped = [
+            g for g in shapely.clip_by_rect(near, *box.buffer(1.0 + max(sx, sy)).bounds) if not g.is_empty
+        ]
         if not clipped:
             return np.zeros((window.height, window.width), bool)
         transform = Affine.scale(sx, sy) * Affine.translation(window.col, window.row)
         inside: NDArray[np.bool_] = rasterize(
-            clipped, out_shape=(window.height, window.width), transform=transform, fill=0, default_value=1, dtype="uint8"
+            clipped,
+            out_shape=(window.height, window.width),
+            transform=transform,
+            fill=0,
+            default_value=1,
+            dtype="uint8",
         ).astype(bool)
         return inside
 
@@ -77,7 +86,9 @@ def read_aoi(path: Path, grid: Grid) -> AreaOfInterest:
     shapes, crs = _read(path)
     if (crs is None) != (grid.crs is None):
         side = path.name if crs is None else "the picture"
-        raise InputError("E-aoi-crs", f"{side} has no CRS, so the area of interest cannot be placed", where=str(path))
+        raise InputError(
+            "E-aoi-crs", f"{side} has no CRS, so the area of interest cannot be placed", where=str(path)
+        )
     import shapely
 
     if crs is not None and grid.crs is not None and crs != grid.crs:
@@ -89,7 +100,9 @@ def read_aoi(path: Path, grid: Grid) -> AreaOfInterest:
     polygons: list[Any] = []
     for shape in shapes:
         moved = shapely.make_valid(affine_transform(shape, matrix))
-        polygons += [part for part in shapely.get_parts(shapely.get_parts(moved)) if part.geom_type == "Polygon"]
+        polygons += [
+            part for part in shapely.get_parts(shapely.get_parts(moved)) if part.geom_type == "Polygon"
+        ]
     aoi = AreaOfInterest(polygons) if polygons else None
     if aoi is None or aoi.outside(grid.window):
         raise InputError(
@@ -121,7 +134,9 @@ def _read(path: Path) -> tuple[list[BaseGeometry], CRS | None]:
             wkt = source.crs_wkt
             shapes = [shape(f.geometry) for f in source if f.geometry is not None]
     except (FionaError, OSError, ValueError, ShapelyError) as error:
-        raise InputError("E-aoi", f"{path} cannot be read as polygons", where="--aoi", why=str(error)) from error
+        raise InputError(
+            "E-aoi", f"{path} cannot be read as polygons", where="--aoi", why=str(error)
+        ) from error
     shapes = [s for s in shapes if s.geom_type in ("Polygon", "MultiPolygon") and not s.is_empty]
     if not shapes:
         raise InputError("E-aoi", f"{path} has no polygons", where="--aoi")

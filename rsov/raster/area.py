@@ -6,11 +6,11 @@ import math
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
-from rsov.types import Grid, Window
-
 if TYPE_CHECKING:
     from pyproj import Geod, Transformer
     from rasterio.crs import CRS
+
+    from rsov.types import Grid, Window
 
 
 Vector = tuple[float, float, float]
@@ -71,7 +71,7 @@ def pixel_area(grid: Grid, window: Window) -> float | None:
     if sides is None:
         return None
     t, (a, b) = grid.transform, grid.pixel_size
-    return abs(t.a * t.e - t.b * t.d) / (a * b) * sides[0] * sides[1]
+    return float(abs(t.a * t.e - t.b * t.d) / (a * b) * sides[0] * sides[1])
 
 
 def _by_unit(grid: Grid) -> tuple[float, float] | None:
@@ -87,7 +87,7 @@ def unit_factor(crs: CRS) -> float:
     from rasterio.errors import CRSError
 
     try:
-        factor = float(crs.linear_units_factor[1])
+        factor: float = float(crs.linear_units_factor[1])
     except CRSError:
         return 1.0
     return factor if factor > 0 else 1.0
@@ -106,6 +106,8 @@ def _to_lonlat(wkt: str) -> tuple[Transformer, Geod] | None:
         if geographic is None:  # a local grid, tied to no datum
             return None
         geographic = geographic.to_2d()
-        return Transformer.from_crs(crs, geographic, always_xy=True), geographic.get_geod() or Geod(ellps="WGS84")
+        return Transformer.from_crs(crs, geographic, always_xy=True), geographic.get_geod() or Geod(
+            ellps="WGS84"
+        )
     except ProjError:
         return None

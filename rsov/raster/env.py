@@ -10,10 +10,13 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import MutableMapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rsov.errors import UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import MutableMapping
 
 ALLOWED_DRIVERS = frozenset(
     {
@@ -145,7 +148,7 @@ def _value_error(name: str, value: str, allowed: set[str]) -> UsageError:
 
 
 def _pool_size() -> int:
-    """How many sources of a VRT stay open at once: GDAL's own default of 100, or what ``ulimit -n`` leaves."""
+    """How many sources of a VRT stay open at once: GDAL's default of 100, or what ``ulimit -n`` leaves."""
     try:
         import resource
 

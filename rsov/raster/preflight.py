@@ -1,4 +1,4 @@
-"""Is this path a picture that can be read to its end? Asked before GDAL opens it and before any model is loaded."""
+"""Is this path a picture that can be read to its end? Asked before GDAL opens it or a model is loaded."""
 
 from __future__ import annotations
 
@@ -9,12 +9,14 @@ import re
 import stat
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
 from rsov.errors import InputError, UsageError
 from rsov.raster.preflight_image import jp2_fault, jpeg_fault, png_fault
-from rsov.raster.preflight_tiff import CODECS, Directory, TiffDamage, read_directories
-from rsov.types import Notices
+from rsov.raster.preflight_tiff import CODECS, Directory, TiffDamageError, read_directories
+
+if TYPE_CHECKING:
+    from rsov.types import Notices
 
 MAX_BANDS = 1024
 """More bands than any imaging spectrometer has; GDAL builds an object for each one that a header claims."""
@@ -98,13 +100,23 @@ def check_source(
         with path.open("rb") as file:
             if input_sha256 is not None:
                 _check_sha256(path, file, input_sha256)
-            return _check_content(path, file, fingerprint, notices, subdataset, allow_vrt, max_pixels)
+            return _check_content(
+                path,
+                file,
+                fingerprint,
+                notices,
+                subdataset=subdataset,
+                allow_vrt=allow_vrt,
+                max_pixels=max_pixels,
+            )
     except OSError as error:
-        raise InputError("E-input-unreadable", f"{path} cannot be read", why=error.strerror or str(error)) from error
+        raise InputError(
+            "E-input-unreadable", f"{path} cannot be read", why=error.strerror or str(error)
+        ) from error
 
 
 def refuse_connection(path: Path) -> None:
-    """Raise :class:`UsageError` for URLs and for texts that GDAL would take as a connection string (R21-R28)."""
+    """Raise :class:`UsageError` for URLs and for texts that GDAL takes as connection strings (R21-R28)."""
     text = os.fspath(path)
     if _REMOTE.match(text):
         raise UsageError(
@@ -130,7 +142,10 @@ def check_msk(path: Path) -> None:
             continue
         if not _is_tiff(head):
             raise InputError(
-                "E-sidecar", f"the mask beside {path.name} is not a TIFF", where=str(beside), fix=f"move {beside.name} away"
+                "E-sidecar",
+                f"the mask beside {path.name} is not a TIFF",
+                where=str(beside),
+                fix=f"move {beside.name} away",
             )
 
 
@@ -140,7 +155,9 @@ def _status(path: Path) -> os.stat_result:
     except FileNotFoundError:
         raise InputError("E-input-missing", f"{path} does not exist", fix=_nearest(path)) from None
     except OSError as error:
-        raise InputError("E-input-unreadable", f"{path} cannot be read", why=error.strerror or str(error)) from error
+        raise InputError(
+            "E-input-unreadable", f"{path} cannot be read", why=error.strerror or str(error)
+        ) from error
     kinds = (
         (stat.S_ISDIR, "a folder"),
         (stat.S_ISFIFO, "a pipe"),
@@ -150,7 +167,9 @@ def _status(path: Path) -> os.stat_result:
     )
     for test, name in kinds:
         if test(status.st_mode):
-            raise InputError("E-input-kind", f"{path} is {name}, not a file", fix="give the path of a picture")
+            raise InputError(
+                "E-input-kind", f"{path} is {name}, not a file", fix="give the path of a picture"
+            )
     if status.st_size == 0:
         raise InputError("E-input-kind", f"{path} is empty", where="0 bytes", fix="copy or download it again")
     return status
@@ -167,7 +186,10 @@ def _nearest(path: Path) -> str:
 
 def _check_sha256(path: Path, file: BinaryIO, expected: str) -> None:
     file.seek(0)
-    found = hashlib.file_digest(file, "sha256").hexdigest()
+    digest = hashlib.sha256()
+    while data := file.read(1 << 20):
+        digest.update(data)
+    found = digest.hexdigest()
     if found != expected.strip().split()[0].lower():
         raise InputError(
             "E-input-sha256",
@@ -186,6 +208,7 @@ def _check_content(
     file: BinaryIO,
     fingerprint: Fingerprint,
     notices: Notices,
+    *,
     subdataset: int | None,
     allow_vrt: bool,
     max_pixels: int,
@@ -194,9 +217,11 @@ def _check_content(
     head = file.read(1024)
     target = os.path.abspath(path)  # noqa: PTH100 - resolve() would lose the name of a link
     if _is_tiff(head):
-        return _check_tiff(path, file, fingerprint, notices, subdataset, max_pixels)
+        return _check_tiff(path, file, fingerprint, notices, subdataset=subdataset, max_pixels=max_pixels)
     if subdataset is not None:
-        raise UsageError("E-subdataset", f"{path.name} has no pages to choose from", fix="leave --subdataset out")
+        raise UsageError(
+            "E-subdataset", f"{path.name} has no pages to choose from", fix="leave --subdataset out"
+        )
     fault = ""
     if head.startswith(b"\x89PNG\r\n\x1a\n"):
         driver, fault = "PNG", png_fault(file)
@@ -233,7 +258,7 @@ def _unknown_kind(path: Path, head: bytes) -> InputError:
             return InputError(
                 "E-input-kind",
                 f"{path} is {name}; rsov reads GeoTIFF, JPEG, PNG and JPEG 2000",
-                fix=f"convert it: gdal_translate {path.name} picture.tif (name the subdataset if there are several)",
+                fix=f"convert it: gdal_translate {path.name} picture.tif (name the subdataset if several)",
             )
     return InputError(
         "E-input-kind",
@@ -258,26 +283,30 @@ def _check_tiff(
     file: BinaryIO,
     fingerprint: Fingerprint,
     notices: Notices,
+    *,
     subdataset: int | None,
     max_pixels: int,
 ) -> Source:
     try:
         directories = read_directories(file)
-    except TiffDamage as damage:
+    except TiffDamageError as damage:
         raise _truncated(path, f"TIFF header {damage}") from damage
     pages = [d for d in directories if not (d.reduced or d.mask)] or directories[:1]
     page, target = pages[0], os.path.abspath(path)  # noqa: PTH100
     if subdataset is not None:
         if not 1 <= subdataset <= len(pages):
             raise UsageError(
-                "E-subdataset", f"{path.name} has {len(pages)} pages, --subdataset {subdataset} is none of them"
+                "E-subdataset",
+                f"{path.name} has {len(pages)} pages, --subdataset {subdataset} is none of them",
             )
         page = pages[subdataset - 1]
         if page is not directories[0]:
             target = f"GTIFF_DIR:{directories.index(page) + 1}:{target}"
     elif len(pages) > 1:
         sizes = ", ".join(f"{n}: {p.width} x {p.height}" for n, p in enumerate(pages[:8], 1))
-        notices.warn("W-multipage", f"{path.name} has {len(pages)} pages ({sizes}); the first is read (--subdataset N)")
+        notices.warn(
+            "W-multipage", f"{path.name} has {len(pages)} pages ({sizes}); the first is read (--subdataset N)"
+        )
     _check_size(path, page, max_pixels)
     for directory in directories:
         end = directory.data_end

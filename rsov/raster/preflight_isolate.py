@@ -8,9 +8,12 @@ from __future__ import annotations
 import subprocess
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rsov.errors import InputError, RsovError
-from rsov.raster.preflight import Source
+
+if TYPE_CHECKING:
+    from rsov.raster.preflight import Source
 
 _FAULT = 3
 
@@ -21,7 +24,13 @@ def decode_apart(source: Source, subdataset: int | None) -> None:
     Raises:
         InputError: the child crashed, or found a block that cannot be decoded.
     """
-    command = [sys.executable, "-m", "rsov.raster.preflight_isolate", str(source.path.absolute()), str(subdataset or 0)]
+    command = [
+        sys.executable,
+        "-m",
+        "rsov.raster.preflight_isolate",
+        str(source.path.absolute()),
+        str(subdataset or 0),
+    ]
     child = subprocess.run(command, capture_output=True, text=True, errors="replace", check=False)  # noqa: S603
     if child.returncode < 0:
         raise InputError(
@@ -32,7 +41,10 @@ def decode_apart(source: Source, subdataset: int | None) -> None:
         )
     if child.returncode != 0:
         raise InputError(
-            "E-input-block", f"{source.path} cannot be decoded", where=child.stderr.strip()[-400:], fix="copy it again"
+            "E-input-block",
+            f"{source.path} cannot be decoded",
+            where=child.stderr.strip()[-400:],
+            fix="copy it again",
         )
 
 

@@ -8,12 +8,15 @@ from __future__ import annotations
 
 import os
 import struct
-from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
 import numpy as np
-from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from numpy.typing import NDArray
 
 _NEW_SUBFILE, _WIDTH, _HEIGHT, _COMPRESSION = 254, 256, 257, 259
 _SAMPLES, _ROWS, _PLANAR, _SUB_IFDS = 277, 278, 284, 330
@@ -24,7 +27,20 @@ _LONGEST_NUMBER = 64
 _MAX_DIRECTORIES = 4096
 """Pages, overviews and masks of one file; more is a crafted chain."""
 
-_TYPES = {1: "u1", 2: "u1", 3: "u2", 4: "u4", 6: "i1", 7: "u1", 8: "i2", 9: "i4", 13: "u4", 16: "u8", 17: "i8", 18: "u8"}
+_TYPES = {
+    1: "u1",
+    2: "u1",
+    3: "u2",
+    4: "u4",
+    6: "i1",
+    7: "u1",
+    8: "i2",
+    9: "i4",
+    13: "u4",
+    16: "u8",
+    17: "i8",
+    18: "u8",
+}
 CODECS = {
     1: "none", 2: "CCITT RLE", 3: "CCITT fax 3", 4: "CCITT fax 4", 5: "LZW", 6: "old-style JPEG", 7: "JPEG",
     8: "DEFLATE", 32773: "PackBits", 32946: "DEFLATE", 34676: "SGI LogLuv", 34677: "SGI LogLuv 24",
@@ -33,7 +49,7 @@ CODECS = {
 }  # fmt: skip
 
 
-class TiffDamage(Exception):
+class TiffDamageError(Exception):
     """The directories are damaged; the text says where."""
 
 
@@ -102,7 +118,7 @@ def read_directories(file: BinaryIO) -> list[Directory]:
     """All directories: the chain from the header, and the sub-directories named in them.
 
     Raises:
-        TiffDamage: header or first directory cannot be followed. Damage further back ends the list: GDAL
+        TiffDamageError: header or first directory cannot be followed. Damage further back ends the list: GDAL
             reads the first picture all the same.
     """
     size = os.fstat(file.fileno()).st_size
@@ -123,7 +139,9 @@ class _Reader:
 
     def _bytes(self, offset: int, count: int) -> bytes:
         if offset < 0 or offset + count > self.size:
-            raise TiffDamage(f"points to bytes {offset}..{offset + count} of a file of {self.size} bytes")
+            raise TiffDamageError(
+                f"points to bytes {offset}..{offset + count} of a file of {self.size} bytes"
+            )
         self.file.seek(offset)
         return self.file.read(count)
 
@@ -138,7 +156,7 @@ class _Reader:
             try:
                 tags, following = self._tags(offset)
                 yield self._directory(tags)
-            except TiffDamage:
+            except TiffDamageError:
                 if first:
                     raise
                 continue
@@ -151,13 +169,13 @@ class _Reader:
         width = struct.calcsize(self.order + count_format)
         (count,) = struct.unpack(self.order + count_format, self._bytes(offset, width))
         if count > 65535:
-            raise TiffDamage(f"directory at byte {offset} claims {count} tags")
+            raise TiffDamageError(f"directory at byte {offset} claims {count} tags")
         body = self._bytes(offset + width, count * entry)
         tail_format = "Q" if self.big else "I"
         try:
             tail = self._bytes(offset + width + count * entry, struct.calcsize(self.order + tail_format))
             (following,) = struct.unpack(self.order + tail_format, tail)
-        except TiffDamage:
+        except TiffDamageError:
             following = 0
         tags = {}
         for n in range(count):
@@ -189,14 +207,14 @@ class _Reader:
     def _directory(self, tags: dict[int, tuple[int, int, bytes]]) -> Directory:
         width, height = self._one(tags, _WIDTH, 0), self._one(tags, _HEIGHT, 0)
         if width <= 0 or height <= 0:
-            raise TiffDamage(f"a picture of {width} x {height} pixels")
+            raise TiffDamageError(f"a picture of {width} x {height} pixels")
         tiled = _TILE_WIDTH in tags
         if tiled:
             block = self._one(tags, _TILE_HEIGHT, 0), self._one(tags, _TILE_WIDTH, 0)
         else:
             block = min(self._one(tags, _ROWS, height), height), width
         if min(block) <= 0:
-            raise TiffDamage(f"blocks of {block[1]} x {block[0]} pixels")
+            raise TiffDamageError(f"blocks of {block[1]} x {block[0]} pixels")
         return Directory(
             width,
             height,
@@ -207,5 +225,7 @@ class _Reader:
             block,
             self._values(tags, _TILE_OFFSETS if tiled else _STRIP_OFFSETS),
             self._values(tags, _TILE_COUNTS if tiled else _STRIP_COUNTS),
-            bytes(self._values(tags, _GDAL_NODATA)[:_LONGEST_NUMBER].astype(np.uint8)).decode("latin-1").strip("\0 "),
+            bytes(self._values(tags, _GDAL_NODATA)[:_LONGEST_NUMBER].astype(np.uint8))
+            .decode("latin-1")
+            .strip("\0 "),
         )

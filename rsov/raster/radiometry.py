@@ -8,13 +8,17 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict, dataclass
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from rsov.errors import InputError, UsageError
+from rsov.kernels.scaling import count_values
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from numpy.typing import NDArray
 
 LOW_PERCENT, HIGH_PERCENT = 0.5, 99.5
 LOW_TARGET, HIGH_TARGET = 0.02 * 255, 0.98 * 255
@@ -27,8 +31,11 @@ _BANDS = 3
 
 @dataclass(frozen=True)
 class Radiometry:
-    """``value * gain + offset`` gives 0..255; ``lo`` and ``hi`` are the values (of band values after the
-    file's own scale and offset) that became :data:`LOW_TARGET` and :data:`HIGH_TARGET`, or 0 and 255."""
+    """``sample * gain + offset`` gives 0..255, per band.
+
+    ``lo`` and ``hi`` are the values (samples after the file's own scale and offset) that became
+    :data:`LOW_TARGET` and :data:`HIGH_TARGET`, or 0 and 255.
+    """
 
     gain: tuple[float, float, float]
     offset: tuple[float, float, float]
@@ -53,7 +60,10 @@ class Radiometry:
             return cls(**vectors, rule=str(fields["rule"]))
         except (ValueError, KeyError, TypeError) as error:
             raise InputError(
-                "E-stats", "the file given with --stats holds no radiometry of rsov", where=where, why=str(error)
+                "E-stats",
+                "the file given with --stats holds no radiometry of rsov",
+                where=where,
+                why=str(error),
             ) from error
 
     def save(self, path: Path) -> None:
@@ -139,7 +149,9 @@ def percentile_pair(values: NDArray[Any], low: float, high: float) -> tuple[floa
     if values.size == 0:
         return None
     if values.dtype in (np.uint8, np.uint16):
-        share = np.cumsum(np.bincount(values.ravel())) / values.size
+        counts = np.zeros(np.iinfo(values.dtype).max + 1, np.int64)
+        count_values(values.reshape(1, 1, -1), np.ones((1, values.size), bool), counts)
+        share = np.cumsum(counts) / values.size
         return float(np.searchsorted(share, low / 100)), float(np.searchsorted(share, high / 100))
     pair = np.percentile(values, [low, high], method="inverted_cdf")
     return float(pair[0]), float(pair[1])
@@ -157,7 +169,8 @@ def estimate(
     Args:
         sample: (3, N) valid raw values of the used bands.
         rule: what is asked for.
-        scales, offsets: per band, raw to value (the file's own scale and offset; inversion of MINISWHITE).
+        scales: per band, raw to value (the file's own scale; negative for MINISWHITE).
+        offsets: the same, added after the scale.
         max_value: largest raw value of an integer type by its bits (255, 4095, 65535), None for floats.
     """
     if rule.kind == "none":
@@ -178,7 +191,7 @@ def estimate(
     else:
         gain = span / (high - low) if high > low else 1.0  # constant: middle grey, whatever the gain
     shift = 127.5 - gain * (low + high) / 2
-    return _linear(gain, shift, s, o, low, high, rule.text)
+    return _linear(gain, shift, s, o, low=low, high=high, rule=rule.text)
 
 
 def _none(scales: tuple[float, ...], offsets: tuple[float, ...], max_value: int | None) -> Radiometry:
@@ -186,11 +199,18 @@ def _none(scales: tuple[float, ...], offsets: tuple[float, ...], max_value: int 
     s, o = np.ones(_BANDS), np.zeros(_BANDS)
     if max_value is not None and min(scales) < 0:
         s, o = np.asarray(scales), np.asarray(offsets)
-    return _linear(1.0, 0.0, s, o, 0.0, 255.0, "none")
+    return _linear(1.0, 0.0, s, o, low=0.0, high=255.0, rule="none")
 
 
 def _linear(
-    gain: float, shift: float, s: NDArray[np.float64], o: NDArray[np.float64], low: float, high: float, rule: str
+    gain: float,
+    shift: float,
+    s: NDArray[np.float64],
+    o: NDArray[np.float64],
+    *,
+    low: float,
+    high: float,
+    rule: str,
 ) -> Radiometry:
     a, b = s * gain, o * gain + shift
     return Radiometry(

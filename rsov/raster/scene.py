@@ -6,26 +6,28 @@ import os
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
-from numpy.typing import NDArray
 
-from rsov.raster.aoi import AreaOfInterest
-from rsov.raster.scene_chunks import Chunk, ChunkLattice, Packed
 from rsov.raster.preflight import Fingerprint
-from rsov.raster.radiometry import Radiometry
 from rsov.raster.scene_cache import SharedCache
-from rsov.raster.scene_decode import Decoder
-from rsov.raster.scene_georef import Place
+from rsov.raster.scene_chunks import Chunk, ChunkLattice, Packed
 from rsov.raster.scene_options import ReadOptions
 from rsov.raster.scene_view import View, changed_error, memory_error
-from rsov.raster.workgrid import WorkGrid
 from rsov.types import Grid, Notices, Window
 
 if TYPE_CHECKING:
+    from types import TracebackType
+
+    from numpy.typing import NDArray
     from rasterio.io import DatasetReader
+
+    from rsov.raster.aoi import AreaOfInterest
+    from rsov.raster.radiometry import Radiometry
+    from rsov.raster.scene_decode import Decoder
+    from rsov.raster.scene_georef import Place
+    from rsov.raster.workgrid import WorkGrid
 
 __all__ = ["Pixels", "ReadOptions", "Scene", "SceneReader", "open_scene"]
 
@@ -38,8 +40,8 @@ _SOURCE_PIXELS = 16 << 20
 class Pixels:
     """A window of the work grid.
 
-    ``data`` uint8 (3, h, w), 0..255 after radiometry; pixels outside the picture repeat it mirrored, invalid ones
-    have the scene's mean colour. ``valid`` (h, w) is false for both and outside of the area of interest.
+    ``data`` uint8 (3, h, w), 0..255 after radiometry; outside the picture it is mirrored, invalid pixels have
+    the scene's mean colour. ``valid`` (h, w) is false for both and outside of the area of interest.
     """
 
     data: NDArray[np.uint8]
@@ -70,9 +72,9 @@ class AxisMap:
 class Scene:
     """A picture that passed all checks. Nothing is read but samples; readers are opened per thread.
 
-    ``grid``: source pixels (after warp and crop). ``origin``: upper left of ``grid`` (column, row) on the uncropped view.
-    ``output_to_source`` maps pixel positions of ``output_grid`` to ``grid``. ``descriptor`` holds the file that was
-    checked, so that a replaced one is told from a changed one.
+    ``grid``: source pixels (after warp and crop). ``origin``: upper left of ``grid`` (column, row) on the
+    uncropped view. ``output_to_source`` maps pixel positions of ``output_grid`` to ``grid``. ``descriptor``
+    holds the file that was checked, so that a replaced one is told from a changed one.
     """
 
     path: Path
@@ -175,11 +177,15 @@ class Scene:
         try:
             now = Fingerprint.of(source.path.stat())
         except OSError:
-            self.notices.warn("W-input-removed", f"{self.path.name} was removed while it was read; the map shows it as it was")
+            self.notices.warn(
+                "W-input-removed",
+                f"{self.path.name} was removed while it was read; the map shows it as it was",
+            )
             return
         if now.inode != held.inode:
             self.notices.warn(
-                "W-input-replaced", f"{self.path.name} was replaced while it was read; the map shows the old one"
+                "W-input-replaced",
+                f"{self.path.name} was replaced while it was read; the map shows the old one",
             )
 
     def info(self) -> dict[str, Any]:
@@ -220,10 +226,11 @@ class SceneReader:
 
     def _read(self, window: Window) -> Pixels:
         work = self._scene.work
-        columns, rows = _mirrored(window.col, window.width, work.width), _mirrored(window.row, window.height, work.height)
-        inner = Window(
-            int(columns.min()), int(rows.min()), int(np.ptp(columns)) + 1, int(np.ptp(rows)) + 1
+        columns, rows = (
+            _mirrored(window.col, window.width, work.width),
+            _mirrored(window.row, window.height, work.height),
         )
+        inner = Window(int(columns.min()), int(rows.min()), int(np.ptp(columns)) + 1, int(np.ptp(rows)) + 1)
         data, valid = self._assemble(inner)
         if inner != window:
             data = data[:, rows - inner.row][:, :, columns - inner.col]
@@ -239,12 +246,20 @@ class SceneReader:
         axis = scene.output_to_source
         if axis.identity:
             return self._source_valid(window)
-        columns = np.floor((np.arange(window.col, window.right) + 0.5) * axis.scale_x + axis.offset_x).astype(np.int64)
-        rows = np.floor((np.arange(window.row, window.bottom) + 0.5) * axis.scale_y + axis.offset_y).astype(np.int64)
-        inside_x, inside_y = (columns >= 0) & (columns < scene.grid.width), (rows >= 0) & (rows < scene.grid.height)
+        columns = np.floor((np.arange(window.col, window.right) + 0.5) * axis.scale_x + axis.offset_x).astype(
+            np.int64
+        )
+        rows = np.floor((np.arange(window.row, window.bottom) + 0.5) * axis.scale_y + axis.offset_y).astype(
+            np.int64
+        )
+        inside_x, inside_y = (
+            (columns >= 0) & (columns < scene.grid.width),
+            (rows >= 0) & (rows < scene.grid.height),
+        )
         out = np.zeros((window.height, window.width), bool)
         if scene.all_valid:
-            return out | (inside_y[:, None] & inside_x)
+            out[np.ix_(inside_y, inside_x)] = True
+            return out
         used = columns[inside_x]
         if used.size == 0:
             return out
@@ -308,8 +323,14 @@ class SceneReader:
             packed = scene.packed.get(key, lambda place=place: self._pack(place))  # type: ignore[misc]
             part = place.intersect(window)
             if part.width and part.height:
-                out[part.row - window.row : part.bottom - window.row, part.col - window.col : part.right - window.col] = (
-                    packed.cut(part.row - place.row, part.bottom - place.row, part.col - place.col, part.right - place.col)
+                out[
+                    part.row - window.row : part.bottom - window.row,
+                    part.col - window.col : part.right - window.col,
+                ] = packed.cut(
+                    part.row - place.row,
+                    part.bottom - place.row,
+                    part.col - place.col,
+                    part.right - place.col,
                 )
         return out
 
@@ -320,7 +341,7 @@ class SceneReader:
 
 
 def _mirrored(start: int, count: int, size: int) -> NDArray[np.int64]:
-    """Indexes of ``count`` pixels from ``start`` folded into ``0..size - 1`` by symmetric reflection, size 1 included."""
+    """Indexes of ``count`` pixels from ``start``, folded into ``0..size - 1`` by symmetric reflection."""
     positions = np.arange(start, start + count) % (2 * size)
     return np.where(positions < size, positions, 2 * size - 1 - positions)
 
@@ -340,5 +361,3 @@ def open_scene(
     from rsov.raster.scene_open import build_scene
 
     return build_scene(Path(path), options, model_gsd, model_gsd_range, notices)
-
-

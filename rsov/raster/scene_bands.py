@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
 from rsov.errors import InputError, UsageError
-from rsov.raster.scene_options import ReadOptions
 from rsov.raster.sensors import sensor
-from rsov.types import Notices
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
     from rasterio.io import DatasetReader
+
+    from rsov.raster.scene_options import ReadOptions
+    from rsov.types import Notices
 
 _COLOURS = ("red", "green", "blue")
 _NODATA_RTOL = 1e-6
@@ -26,8 +28,8 @@ _NODATA_RTOL = 1e-6
 class MaskPlan:
     """Where validity comes from: ``mask`` (band or .msk), ``alpha``, ``nodata``, or ``none``.
 
-    ``nodata`` has one value per used band (None = that band has none). ``threshold``: alpha from which a pixel
-    is valid. ``finite``: NaN and infinity are invalid whatever else.
+    ``nodata`` has one value per used band (None = that band has none). ``threshold``: alpha from which a
+    pixel is valid. ``finite``: NaN and infinity are invalid whatever else.
     """
 
     kind: Literal["none", "mask", "alpha", "nodata"]
@@ -85,9 +87,9 @@ def plan_bands(ds: DatasetReader, options: ReadOptions, name: str, notices: Noti
     _refuse_complex(ds, name)
     alpha = _alpha_band(ds)
     colormap = _palette(ds, options, notices)
-    if colormap is not None:
-        indexes, how = (1,), "palette"
-    else:
+    indexes: tuple[int, ...] = (1,)
+    how = "palette"
+    if colormap is None:
         indexes, how = choose_bands(ds, options, alpha, name, notices)
     dtype = str(np.result_type(*(ds.dtypes[i - 1] for i in indexes)))
     bits = _bits(ds, indexes[0], dtype)
@@ -95,7 +97,7 @@ def plan_bands(ds: DatasetReader, options: ReadOptions, name: str, notices: Noti
     scales, offsets = _units(ds, indexes, bits) if colormap is None else plain
     if alpha in indexes or options.alpha == "no":
         alpha = 0
-    mask = _mask(ds, indexes, alpha, options, dtype, name, notices)
+    mask = _mask(ds, indexes, alpha, options, dtype, name=name, notices=notices)
     names = tuple((ds.descriptions[i - 1] or f"band {i}") for i in indexes)
     return BandPlan(indexes, names, dtype, bits, scales, offsets, mask, colormap, how)
 
@@ -136,15 +138,15 @@ def choose_bands(
     if len(usable) < len(_COLOURS):
         raise UsageError(
             "E-bands-few",
-            f"{name} has {len(usable)} band{'s' if len(usable) != 1 else ''} of colour, the model takes 3 (red, green, blue)",
+            f"{name} has {len(usable)} of the 3 bands (red, green, blue) that the model takes",
             where=_listing(descriptions, roles),
             fix="if it is a grey picture: --bands 1,1,1",
         )
     if ds.count > len(_COLOURS) + 1:
         notices.warn(
             "W-bands",
-            f"{name} has {ds.count} bands and does not say which are red, green, blue; the first three are taken "
-            "(--bands R,G,B or --sensor)",
+            f"{name} has {ds.count} bands and does not say which are red, green, blue; "
+            "the first three are taken (--bands R,G,B or --sensor)",
         )
     return tuple(usable[:3]), "first three"
 
@@ -158,7 +160,10 @@ def _band_number(band: int | str, descriptions: Sequence[str], roles: Sequence[s
         if text.lower() in known:
             return known.index(text.lower()) + 1
     raise UsageError(
-        "E-bands", f'{name} has no band "{text}"', where=_listing(descriptions, roles), fix="--bands takes numbers or names"
+        "E-bands",
+        f'{name} has no band "{text}"',
+        where=_listing(descriptions, roles),
+        fix="--bands takes numbers or names",
     )
 
 
@@ -221,13 +226,16 @@ def _mask(
     alpha: int,
     options: ReadOptions,
     dtype: str,
+    *,
     name: str,
     notices: Notices,
 ) -> MaskPlan:
     finite = np.dtype(dtype).kind == "f"
     flags = [flag.name for flag in ds.mask_flag_enums[indexes[0] - 1]]
-    plan = MaskPlan("none", finite=finite, every=options.mask_rule == "all", tolerance=options.nodata_tolerance)
-    nodata = _nodata(ds, indexes, options, dtype, name, notices)
+    plan = MaskPlan(
+        "none", finite=finite, every=options.mask_rule == "all", tolerance=options.nodata_tolerance
+    )
+    nodata = _nodata(ds, indexes, options, dtype, name=name, notices=notices)
     if options.nodata is not None:
         return replace(plan, kind="nodata", nodata=nodata) if any(v is not None for v in nodata) else plan
     if "per_dataset" in flags and "alpha" not in flags:
@@ -235,7 +243,7 @@ def _mask(
     if alpha:
         return replace(plan, kind="alpha", alpha=alpha, threshold=_opaque(ds, alpha))
     if any(v is not None for v in nodata):
-        if len({v for v in nodata}) > 1:
+        if len(set(nodata)) > 1:
             notices.warn("W-nodata-per-band", f"{name}: nodata differs by band: {nodata}")
         return replace(plan, kind="nodata", nodata=nodata)
     return plan
@@ -254,7 +262,13 @@ def _opaque(ds: DatasetReader, alpha: int) -> float:
 
 
 def _nodata(
-    ds: DatasetReader, indexes: Sequence[int], options: ReadOptions, dtype: str, name: str, notices: Notices
+    ds: DatasetReader,
+    indexes: Sequence[int],
+    options: ReadOptions,
+    dtype: str,
+    *,
+    name: str,
+    notices: Notices,
 ) -> tuple[float | None, ...]:
     if options.nodata is not None:
         given = options.nodata
@@ -278,7 +292,9 @@ def _fitting(value: float | None, dtype: str, name: str, notices: Notices) -> fl
         return value
     info = np.iinfo(kind)
     if not np.isfinite(value) or value != int(value) or not info.min <= int(value) <= info.max:
-        notices.warn("W-nodata-range", f"{name}: nodata {value:g} cannot occur in {dtype} samples and is ignored")
+        notices.warn(
+            "W-nodata-range", f"{name}: nodata {value:g} cannot occur in {dtype} samples and is ignored"
+        )
         return None
     return value
 
@@ -308,7 +324,9 @@ def _equals(band: NDArray[Any], value: float, tolerance: float) -> NDArray[np.bo
         return np.isnan(band) if band.dtype.kind == "f" else np.zeros(band.shape, bool)
     if band.dtype.kind == "f":
         # compared as float64: float32 max minus text of it must not overflow
-        near: NDArray[np.bool_] = np.abs(band.astype(np.float64) - value) <= max(tolerance, abs(value) * _NODATA_RTOL)
+        near: NDArray[np.bool_] = np.abs(band.astype(np.float64) - value) <= max(
+            tolerance, abs(value) * _NODATA_RTOL
+        )
         return near
     if tolerance > 0:
         close: NDArray[np.bool_] = np.abs(band.astype(np.float64) - value) <= tolerance

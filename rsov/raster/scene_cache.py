@@ -1,12 +1,14 @@
-"""Decoded pieces of a picture, shared by the threads that read it: each is made once while it is remembered."""
+"""Decoded pieces of a picture, shared by the threads that read it: each is made once while remembered."""
 
 from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Hashable
 from concurrent.futures import Future
-from typing import Generic, TypeVar
+from typing import TYPE_CHECKING, Generic, TypeVar
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Hashable
 
 T = TypeVar("T")
 
@@ -22,7 +24,7 @@ class SharedCache(Generic[T]):
         self._bytes = 0
 
     def get(self, key: Hashable, make: Callable[[], T]) -> T:
-        """The piece of ``key``, made by ``make`` if it is not there; what ``make`` raises goes to all who wait."""
+        """The piece of ``key``, made by ``make`` if not there; what that raises goes to all who wait."""
         with self._lock:
             if key in self._items:
                 self._items.move_to_end(key)

@@ -2,28 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
 from rsov.kernels.resample import area_average, bilinear
 from rsov.kernels.scaling import fill_invalid
-from rsov.raster.scene_decode import Valid
-from rsov.raster.workgrid import WorkGrid
 from rsov.types import Grid, Window
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from numpy.typing import NDArray
     from rasterio.io import DatasetReader
 
     from rsov.raster.scene import Scene
+    from rsov.raster.scene_decode import Valid
+    from rsov.raster.workgrid import WorkGrid
 
 _WIDTH, _HEIGHT = 1024, 512
 """Source pixels of a chunk, about: long rows suit tiles that run row by row."""
 _FINER_SIDE = 2048
-"""The same where work pixels are larger than source pixels: borders are read twice there, so fewer of them."""
+"""The same where work pixels are larger than source pixels: borders are read twice there, so fewer."""
 
 
 @dataclass(frozen=True)
@@ -36,7 +37,11 @@ class Chunk:
     @property
     def nbytes(self) -> int:
         """Memory held."""
-        return 64 + (self.data.nbytes if self.data is not None else 0) + (self.valid.nbytes if self.valid is not None else 0)
+        return (
+            64
+            + (self.data.nbytes if self.data is not None else 0)
+            + (self.valid.nbytes if self.valid is not None else 0)
+        )
 
 
 @dataclass(frozen=True)
@@ -137,8 +142,10 @@ def _starts(step: int, origin: int, scale: float, size: int, source: int) -> NDA
     return np.unique(starts)
 
 
-def make_chunk(scene: Scene, dataset: Callable[[], DatasetReader], place: Window) -> tuple[Chunk, Packed | None]:
-    """Decode and resample one chunk of the work grid; with it the validity of its source pixels if there is any mask."""
+def make_chunk(
+    scene: Scene, dataset: Callable[[], DatasetReader], place: Window
+) -> tuple[Chunk, Packed | None]:
+    """Decode and resample one chunk of the work grid; with a mask, also the validity of its source."""
     work, grid = scene.work, scene.grid
     support = work.support(place, grid.width, grid.height)
     owned = work.owned(place, grid.width, grid.height)
@@ -167,7 +174,11 @@ def source_validity(scene: Scene, dataset: Callable[[], DatasetReader], owned: W
     if scene.decoder.raw.absent(scene.on_view(owned)):
         return np.zeros((owned.height, owned.width), bool)
     valid = None
-    if not scene.decoder.raw.bands.mask.absent or scene.decoder.raw.skip_bad or scene.decoder.raw.bands.palette is not None:
+    if (
+        not scene.decoder.raw.bands.mask.absent
+        or scene.decoder.raw.skip_bad
+        or scene.decoder.raw.bands.palette is not None
+    ):
         valid = scene.decoder.validity(dataset(), scene.on_view(owned))
     return _with_aoi(scene, valid, owned, (1.0, 1.0))
 

@@ -12,13 +12,22 @@ from numpy.typing import NDArray
 from rsov.errors import InputError, RsovError
 from rsov.kernels.scaling import apply_linear, apply_lut
 from rsov.raster.preflight import Fingerprint
-from rsov.raster.radiometry import Radiometry
 from rsov.raster.scene_bands import BandPlan, valid_samples
-from rsov.raster.scene_view import View, changed_error, codec_error, deepest, gdal_errors, is_memory, memory_error
+from rsov.raster.scene_view import (
+    View,
+    changed_error,
+    codec_error,
+    deepest,
+    gdal_errors,
+    is_memory,
+    memory_error,
+)
 from rsov.types import Window
 
 if TYPE_CHECKING:
     from rasterio.io import DatasetReader
+
+    from rsov.raster.radiometry import Radiometry
 
 Valid = NDArray[np.bool_] | None
 """(h, w), or None where all pixels are valid."""
@@ -118,7 +127,7 @@ class RawReader:
         ]
 
     def _fault(self, ds: DatasetReader, window: Window, error: BaseException) -> RsovError:
-        """Say what is wrong: the file changed, memory ran out, a codec is missing, or which block is damaged."""
+        """Say what is wrong: file changed, memory out, codec missing, or which block is damaged."""
         source = self.view.source
         if isinstance(error, RsovError):
             return error
@@ -131,13 +140,18 @@ class RawReader:
         if is_memory(error):
             return memory_error(source, error)
         text = deepest(error)
-        if "codec" in text.lower() or "not configured" in text.lower() or "compression scheme" in text.lower():
+        if (
+            "codec" in text.lower()
+            or "not configured" in text.lower()
+            or "compression scheme" in text.lower()
+        ):
             return codec_error(source, error)
         place = self._first_bad(ds, window)
         return InputError(
             "E-input-block",
             f"{source.path} cannot be decoded at block row {place.row // self.block[0]}, column "
-            f"{place.col // self.block[1]} (rows {place.row}..{place.bottom - 1}, columns {place.col}..{place.right - 1})",
+            f"{place.col // self.block[1]} (rows {place.row}..{place.bottom - 1}, "
+            f"columns {place.col}..{place.right - 1})",
             where=text,
             why="the file is damaged there",
             fix="copy it again, or --on-bad-block nodata marks the place as no data",
@@ -167,15 +181,15 @@ class Decoder:
         """A table for 8- and 16-bit unsigned samples, a line for all others."""
         bands = raw.bands
         gain, offset = np.asarray(radiometry.gain), np.asarray(radiometry.offset)
-        lut = None
+        lut: NDArray[np.uint8] | None = None
         if bands.palette is not None:
             values = bands.palette[:, :3].T.astype(np.float64)
             lut = _to_bytes(values * gain[:, None] + offset[:, None])
         elif bands.dtype in ("uint8", "uint16"):
             values = np.arange(256 if bands.dtype == "uint8" else 65536, dtype=np.float64)
             lut = _to_bytes(values * gain[:, None] + offset[:, None])
-        identity = bands.palette is None and bands.dtype == "uint8" and lut is not None
-        identity = identity and bool((lut == np.arange(256, dtype=np.uint8)).all())
+        plain = bands.palette is None and bands.dtype == "uint8"
+        identity = plain and lut is not None and bool(np.array_equal(lut, np.tile(np.arange(256), (3, 1))))
         return cls(raw, gain, offset, lut, identity)
 
     def decode(self, ds: DatasetReader, window: Window) -> tuple[NDArray[np.uint8], Valid]:

@@ -12,7 +12,6 @@ from affine import Affine
 
 from rsov.errors import InputError, UsageError
 from rsov.raster.area import pixel_gsd
-from rsov.raster.scene_options import ReadOptions
 from rsov.types import Grid, Notices
 
 if TYPE_CHECKING:
@@ -20,19 +19,24 @@ if TYPE_CHECKING:
     from rasterio.crs import CRS
     from rasterio.io import DatasetReader
 
+    from rsov.raster.scene_options import ReadOptions
+
 _GSD_DIFFERENCE = 0.10
 _LEAST_POINTS = 3
 """An affine needs three."""
 _PLAUSIBLE_METRES = (0.002, 1000.0)
-"""Pixel sizes that can be metres when the CRS is not known; outside, the number is no length on the ground."""
+"""Pixel sizes that can be metres when the CRS is not known; others are no lengths on the ground."""
 _DEGREES_SLACK = 1.0
 """Grids of the whole world reach half a pixel beyond +-180 and +-90."""
 
 
 @dataclass(frozen=True)
 class Place:
-    """Result of :func:`locate`. ``warp`` is the CRS of control points to warp with; ``gsd`` is in metres
-    (x, y), None if not known; ``how`` says where georeference and GSD came from."""
+    """Result of :func:`locate`.
+
+    ``gsd`` is in metres (x, y), None if not known; ``how`` and ``gsd_how`` say where georeference and GSD
+    came from; ``gcps`` are control points to warp with or to keep, in ``gcps_crs``.
+    """
 
     grid: Grid
     gsd: tuple[float, float] | None
@@ -50,20 +54,22 @@ def parse_crs(text: str, option: str) -> CRS:
     try:
         return CRS.from_user_input(text)
     except (CRSError, ValueError) as error:
-        raise UsageError("E-crs", f'{option} "{text}" is not a CRS', why=str(error), fix="e.g. EPSG:32632") from error
+        raise UsageError(
+            "E-crs", f'{option} "{text}" is not a CRS', why=str(error), fix="e.g. EPSG:32632"
+        ) from error
 
 
 def check_crs(ds: DatasetReader, options: ReadOptions, name: str) -> None:
-    """Refuse a CRS that PROJ cannot understand, unless another is stated; asked before anything else of ``ds``.
+    """Refuse a CRS that PROJ cannot understand, unless another is stated; asked first of all.
 
     rasterio reports the fault once, with whatever is asked first.
     """
     from rasterio._err import CPLE_BaseError
     from rasterio.errors import CRSError
 
-    for ask in (lambda: ds.colorinterp, lambda: ds.crs):
+    for question in ("colorinterp", "crs"):
         try:
-            ask()
+            getattr(ds, question)
         except (CPLE_BaseError, CRSError) as error:
             if options.crs is None:
                 raise InputError(
@@ -96,7 +102,9 @@ def locate(ds: DatasetReader, options: ReadOptions, path: Path, notices: Notices
                 fix="orthorectify it first (gdalwarp -rpc with an elevation model), or --gcp ignore",
             )
         crs = None
-        notices.warn("W-gcp-ignored", f"{name}: its camera model is ignored, the map lies in pixel coordinates")
+        notices.warn(
+            "W-gcp-ignored", f"{name}: its camera model is ignored, the map lies in pixel coordinates"
+        )
     if no_grid and not points:
         crs = crs if options.crs is not None else None
         how = "none"
@@ -133,11 +141,14 @@ def find_gsd(
         if all(_PLAUSIBLE_METRES[0] <= side <= _PLAUSIBLE_METRES[1] for side in sides):
             own, how = sides, "transform, units taken as metres"
             notices.warn(
-                "W-no-crs", f"{name} has no CRS: pixel sizes {sides[0]:g} x {sides[1]:g} are taken as metres (--crs)"
+                "W-no-crs",
+                f"{name} has no CRS: pixel sizes {sides[0]:g} x {sides[1]:g} are taken as metres (--crs)",
             )
     if stated is not None:
         if not (math.isfinite(stated) and stated > 0):
-            raise UsageError("E-gsd", f"--gsd {stated} is not a length", fix="metres per pixel, e.g. --gsd 0.2")
+            raise UsageError(
+                "E-gsd", f"--gsd {stated} is not a length", fix="metres per pixel, e.g. --gsd 0.2"
+            )
         if own is not None and abs(math.sqrt(own[0] * own[1]) / stated - 1) > _GSD_DIFFERENCE:
             notices.warn(
                 "W-gsd", f"{name}: --gsd {stated:g} m stands, the file says {own[0]:.4g} x {own[1]:.4g} m"
@@ -147,8 +158,8 @@ def find_gsd(
     if own is None:
         notices.warn(
             "W-no-gsd",
-            f"{name} does not say how large its pixels are: it is read as if they had the model's size (--gsd), "
-            "and areas are in pixels",
+            f"{name} does not say how large its pixels are: it is read as if they had the model's "
+            "size (--gsd), and areas are in pixels",
         )
         return None, "assumed"
     return own, how
@@ -187,7 +198,9 @@ def _with_points(ds: DatasetReader, options: ReadOptions, name: str, notices: No
         )
     if options.gcp == "warp":
         if points_crs is None:
-            raise InputError("E-gcp", f"{name} does not say the CRS of its control points", fix="--gcp ignore")
+            raise InputError(
+                "E-gcp", f"{name} does not say the CRS of its control points", fix="--gcp ignore"
+            )
         grid = Grid(ds.width, ds.height, Affine.identity(), None)
         return Place(grid, None, "control points, warped", "", tuple(points), points_crs)
     grid = Grid(ds.width, ds.height, Affine.identity(), None)
@@ -229,17 +242,17 @@ def _check_degrees(grid: Grid, name: str) -> None:
 
 def _angular_factor(crs: CRS) -> float:
     """Degrees per unit of a geographic CRS (grads, mils and radians exist)."""
-    from pyproj import CRS as PyprojCRS
+    import pyproj
     from pyproj.exceptions import CRSError
 
     try:
-        return math.degrees(PyprojCRS.from_wkt(crs.to_wkt()).axis_info[0].unit_conversion_factor)
+        return math.degrees(pyproj.CRS.from_wkt(crs.to_wkt()).axis_info[0].unit_conversion_factor)
     except (CRSError, IndexError):
         return 1.0
 
 
 def _world_file(path: Path) -> Path | None:
-    """The world file beside a picture: first and last letter of its suffix and a w, the suffix and a w, or .wld."""
+    """The world file beside a picture: .wld, its suffix and a w, or first and last letter of that and a w."""
     suffix = path.suffix.lstrip(".").lower()
     names = {f"{suffix}w", "wld"} | ({f"{suffix[0]}{suffix[-1]}w"} if suffix else set())
     for name in names:

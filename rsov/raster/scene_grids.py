@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,15 +11,16 @@ from affine import Affine
 
 from rsov.errors import InputError, UsageError
 from rsov.raster.scene import AxisMap
-from rsov.raster.scene_bands import BandPlan
 from rsov.raster.scene_georef import Place, parse_crs
-from rsov.raster.scene_options import ReadOptions
 from rsov.raster.scene_view import Warp, gdal_errors
 from rsov.types import Grid, Window
 
 if TYPE_CHECKING:
     from rasterio.crs import CRS
     from rasterio.io import DatasetReader
+
+    from rsov.raster.scene_bands import BandPlan
+    from rsov.raster.scene_options import ReadOptions
 
 _EDGE = 1e-6
 """Pixels: a border this near to a pixel edge is on it (rounding of coordinates)."""
@@ -48,7 +50,7 @@ def like_grid(path: Path) -> Grid:
 def warp_for(
     ds: DatasetReader, place: Place, bands: BandPlan, options: ReadOptions, like: Grid | None
 ) -> Warp | None:
-    """The warped view that the options need, at the native resolution of the picture; None if none is needed."""
+    """The warped view that the options need, at the picture's native resolution; None if none is needed."""
     points = place.how == "control points, warped"
     source_crs = place.gcps_crs if points else place.grid.crs
     target = parse_crs(options.dst_crs, "--dst-crs") if options.dst_crs is not None else None
@@ -62,7 +64,9 @@ def warp_for(
             return None
         if source_crs is None:
             raise InputError(
-                "E-no-crs", f"{Path(ds.name).name} has no CRS, so it cannot be warped", fix="state it: --crs EPSG:32632"
+                "E-no-crs",
+                f"{Path(ds.name).name} has no CRS, so it cannot be warped",
+                fix="state it: --crs EPSG:32632",
             )
     assert source_crs is not None  # noqa: S101 - refused above and by locate
     grid = _warped_grid(ds, place, source_crs, target or source_crs, points)
@@ -130,7 +134,9 @@ def bounds_window(grid: Grid, bounds: tuple[float, float, float, float], crs_tex
     corners = [(left, bottom), (right, bottom), (right, top), (left, top)]
     if crs_text is not None:
         if grid.crs is None:
-            raise InputError("E-bounds", "the picture has no CRS, so --bounds-crs cannot be used", fix="--crs, or --window")
+            raise InputError(
+                "E-bounds", "the picture has no CRS, so --bounds-crs cannot be used", fix="--crs, or --window"
+            )
         crs = parse_crs(crs_text, "--bounds-crs")
         corners = _reprojected(corners, crs, grid.crs)
     elif left >= right:
@@ -140,7 +146,9 @@ def bounds_window(grid: Grid, bounds: tuple[float, float, float, float], crs_tex
     x0, x1 = min(p[0] for p in pixels), max(p[0] for p in pixels)
     y0, y1 = min(p[1] for p in pixels), max(p[1] for p in pixels)
     if not all(map(math.isfinite, (x0, x1, y0, y1))):
-        raise InputError("E-bounds", "the rectangle cannot be brought into the CRS of the picture", where="--bounds")
+        raise InputError(
+            "E-bounds", "the rectangle cannot be brought into the CRS of the picture", where="--bounds"
+        )
     col, row = math.floor(x0 + _EDGE), math.floor(y0 + _EDGE)
     return Window(col, row, max(1, math.ceil(x1 - _EDGE) - col), max(1, math.ceil(y1 - _EDGE) - row))
 
@@ -154,12 +162,14 @@ def _reprojected(corners: list[tuple[float, float]], source: CRS, target: CRS) -
     steps = 21
     dense = [
         (a[0] + (b[0] - a[0]) * n / steps, a[1] + (b[1] - a[1]) * n / steps)
-        for a, b in zip(ring[:-1], ring[1:], strict=True)
+        for a, b in pairwise(ring)
         for n in range(steps)
     ]
     transformer = Transformer.from_crs(source.to_wkt(), target.to_wkt(), always_xy=True)
-    xs, ys = transformer.transform(*zip(*dense, strict=True))
-    return [(x, y) for x, y in zip(xs, ys, strict=True) if math.isfinite(x) and math.isfinite(y)] or [(math.nan,) * 2]
+    xs, ys = transformer.transform([p[0] for p in dense], [p[1] for p in dense])
+    return [(x, y) for x, y in zip(xs, ys, strict=True) if math.isfinite(x) and math.isfinite(y)] or [
+        (math.nan,) * 2
+    ]
 
 
 def output_grid(grid: Grid, options: ReadOptions) -> tuple[Grid, AxisMap]:
@@ -175,8 +185,15 @@ def output_grid(grid: Grid, options: ReadOptions) -> tuple[Grid, AxisMap]:
     move = ~grid.transform * target.transform
     axis = AxisMap(move.a, move.c, move.e, move.f)
     right, bottom = move.c + move.a * target.width, move.f + move.e * target.height
-    if max(move.c, right) <= 0 or min(move.c, right) >= grid.width or max(move.f, bottom) <= 0 or min(move.f, bottom) >= grid.height:
-        raise InputError("E-like", "the grid given with --like does not touch the picture", where=str(options.like))
+    if (
+        max(move.c, right) <= 0
+        or min(move.c, right) >= grid.width
+        or max(move.f, bottom) <= 0
+        or min(move.f, bottom) >= grid.height
+    ):
+        raise InputError(
+            "E-like", "the grid given with --like does not touch the picture", where=str(options.like)
+        )
     return target, axis
 
 
@@ -184,14 +201,19 @@ def _at_resolution(grid: Grid, res: float) -> Grid:
     if not (math.isfinite(res) and res > 0):
         raise UsageError("E-res", f"--res {res} is not a pixel size")
     if grid.transform == Affine.identity() and grid.crs is None:
-        raise UsageError("E-res", "--res needs a picture with coordinates", fix="--work-gsd chooses what the model sees")
+        raise UsageError(
+            "E-res", "--res needs a picture with coordinates", fix="--work-gsd chooses what the model sees"
+        )
     x, y = grid.pixel_size
     transform = grid.transform * Affine.scale(res / x, res / y)
-    width, height = max(1, math.ceil(grid.width * x / res - _EDGE)), max(1, math.ceil(grid.height * y / res - _EDGE))
+    width, height = (
+        max(1, math.ceil(grid.width * x / res - _EDGE)),
+        max(1, math.ceil(grid.height * y / res - _EDGE)),
+    )
     return Grid(width, height, transform, grid.crs)
 
 
 def _parallel(a: Affine, b: Affine) -> bool:
     """Both grids have their axes in the same directions, mirrored ones included."""
     move = ~a * b
-    return abs(move.b) < _EDGE * abs(move.e) and abs(move.d) < _EDGE * abs(move.a)
+    return bool(abs(move.b) < _EDGE * abs(move.e) and abs(move.d) < _EDGE * abs(move.a))

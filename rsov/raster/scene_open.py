@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from affine import Affine
-from numpy.typing import NDArray
 
 from rsov.errors import ResourceError
 from rsov.raster.aoi import read_aoi
@@ -23,22 +21,26 @@ from rsov.raster.scene_chunks import lattice_of
 from rsov.raster.scene_decode import BadBlocks, Decoder, RawReader
 from rsov.raster.scene_georef import Place, check_crs, locate
 from rsov.raster.scene_grids import crop_window, like_grid, output_grid, warp_for
-from rsov.raster.scene_options import ReadOptions
 from rsov.raster.scene_sample import Sample, take_sample
 from rsov.raster.scene_view import View, gdal_errors, open_error, upright
 from rsov.raster.workgrid import choose_scale, work_grid
 from rsov.types import Grid, Notices, Window
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
+    from numpy.typing import NDArray
     from rasterio.io import DatasetReader
+
+    from rsov.raster.scene_options import ReadOptions
 
 _BLOCK_SHARE = 4
 """A decoded block may take this part of the memory budget: GDAL holds it, rsov a copy, the codec its own."""
 _UNCOMPRESSED = 1
 _MEAN_PIXELS = 200_000
 _ALPHA_VALUES, _ALPHA_SHARE = 2, 0.05
-"""A band tagged alpha is data if it has more than two values between none and full in more than 5 % of its pixels:
-feathered edges of a real alpha are few, reflectances are everywhere (Z32)."""
+"""A band tagged alpha is data if it has more than two values between none and full, in more than 5 % of its
+pixels: feathered edges of a real alpha are few, reflectances are everywhere (Z32)."""
 
 
 @dataclass(frozen=True)
@@ -142,7 +144,7 @@ def _open(source: Source, options: ReadOptions, notices: Notices) -> _Opened:
         if source.directory is not None and source.directory.nodata and ds.nodata is None:
             notices.warn(
                 "W-nodata-range",
-                f"{name}: nodata {source.directory.nodata} cannot occur in {bands.dtype} samples and is ignored",
+                f"{name}: nodata {source.directory.nodata} cannot occur in {bands.dtype} samples, ignored",
             )
         place = locate(ds, options, source.path, notices)
         facts = _facts(source, ds)
@@ -179,7 +181,11 @@ def _open(source: Source, options: ReadOptions, notices: Notices) -> _Opened:
 def _check_block(source: Source, ds: DatasetReader, options: ReadOptions) -> None:
     """Refuse blocks that do not fit the memory when decoded (R13, M22)."""
     directory = source.directory
-    if directory is not None and directory.compression == _UNCOMPRESSED and directory.block[1] == directory.width:
+    if (
+        directory is not None
+        and directory.compression == _UNCOMPRESSED
+        and directory.block[1] == directory.width
+    ):
         return  # GDAL reads rows of an uncompressed strip one by one
     rows, columns = directory.block if directory is not None else ds.block_shapes[0]
     together = 1 if ds.profile.get("interleave") == "band" else ds.count
@@ -187,9 +193,9 @@ def _check_block(source: Source, ds: DatasetReader, options: ReadOptions) -> Non
     if size > options.memory // _BLOCK_SHARE:
         raise ResourceError(
             "E-input-block-size",
-            f"{source.path} is stored in blocks of {columns} x {rows} pixels, {size / 1e9:.2g} GB each when decoded",
+            f"{source.path} has blocks of {columns} x {rows} pixels, {size / 1e9:.2g} GB each when decoded",
             where=f"limit {options.memory // _BLOCK_SHARE / 1e9:.2g} GB, a quarter of the memory budget",
-            fix=f"gdal raster convert --co TILED=YES --co COMPRESS=DEFLATE {source.path.name} tiled.tif, or --max-memory",
+            fix=f"gdal raster convert --co TILED=YES {source.path.name} tiled.tif, or more --max-memory",
         )
 
 
@@ -204,13 +210,17 @@ def _orientation(source: Source, options: ReadOptions, place: Place, notices: No
     if value == 1:
         return 1
     if place.how != "none":
-        notices.warn("W-exif", f"{source.path.name} is tagged as turned (EXIF {value}); ignored, for it has coordinates")
+        notices.warn(
+            "W-exif",
+            f"{source.path.name} is tagged as turned (EXIF {value}); ignored, for it has coordinates",
+        )
         return 1
     if options.apply_exif_orientation:
         notices.warn("W-exif", f"{source.path.name} is turned upright (EXIF {value}); the map is too")
         return value
     notices.warn(
-        "W-exif", f"{source.path.name} is tagged as turned (EXIF {value}); read as stored (--apply-exif-orientation)"
+        "W-exif",
+        f"{source.path.name} is tagged as turned (EXIF {value}); read as stored (--apply-exif-orientation)",
     )
     return 1
 
@@ -239,14 +249,20 @@ def _facts(source: Source, ds: DatasetReader) -> dict[str, Any]:
     return facts
 
 
-def _crop_to_aoi(window: Window, grid: Grid, path: Path | None, bounds: tuple[float, ...]) -> tuple[Window, Grid, Any]:
+def _crop_to_aoi(
+    window: Window, grid: Grid, path: Path | None, bounds: tuple[float, ...]
+) -> tuple[Window, Grid, Any]:
     """Narrow the picture to the bounding box of the polygons, and express them on that grid."""
     left, top = max(0, int(np.floor(bounds[0]))), max(0, int(np.floor(bounds[1])))
     right, bottom = min(grid.width, int(np.ceil(bounds[2]))), min(grid.height, int(np.ceil(bounds[3])))
     part = Window(left, top, max(1, right - left), max(1, bottom - top))
     cropped = grid.crop(part)
     assert path is not None  # noqa: S101 - narrowed by the caller
-    return Window(window.col + part.col, window.row + part.row, part.width, part.height), cropped, read_aoi(path, cropped)
+    return (
+        Window(window.col + part.col, window.row + part.row, part.width, part.height),
+        cropped,
+        read_aoi(path, cropped),
+    )
 
 
 def _raw_reader(opened: _Opened, bands: BandPlan, options: ReadOptions) -> RawReader:
@@ -264,15 +280,15 @@ def _sampled(
     raw = _raw_reader(opened, opened.bands, options)
     with opened.view.open() as ds:
         sample = take_sample(raw, ds, window)
-        bands = _judge_alpha(opened, options, sample, ds, name, notices)
+        bands = _judge_alpha(opened, options, sample, ds, name=name, notices=notices)
         if bands is not opened.bands:
             raw = _raw_reader(opened, bands, options)
             sample = take_sample(raw, ds, window)
     if sample.isolated > 0.01:
         notices.warn(
             "W-nodata-holes",
-            f"{name}: {sample.isolated:.0%} of the pixels are single holes of nodata inside valid ones; if they are real "
-            "values (black roofs), use --nodata none, --mask-rule all, or a mask band",
+            f"{name}: {sample.isolated:.0%} of the pixels are single holes of nodata inside valid ones; "
+            "if they are real values (black roofs), use --nodata none, --mask-rule all, or a mask band",
         )
     if sample.values.shape[1] == 0:
         notices.warn("W-no-valid", f"{name}: no valid pixel in the sample; the picture may be all nodata")
@@ -280,9 +296,9 @@ def _sampled(
 
 
 def _judge_alpha(
-    opened: _Opened, options: ReadOptions, sample: Sample, ds: DatasetReader, name: str, notices: Notices
+    opened: _Opened, options: ReadOptions, sample: Sample, ds: DatasetReader, *, name: str, notices: Notices
 ) -> BandPlan:
-    """The band plan after a look at the values of the band tagged alpha: its full value, or that it is data."""
+    """The band plan after a look at the band tagged alpha: its full value, or that it is data."""
     bands, values = opened.bands, sample.alpha
     dtype = np.dtype(bands.dtype)
     if bands.mask.kind != "alpha" or opened.view.warp is not None or values.size == 0 or dtype.kind == "f":
@@ -299,7 +315,9 @@ def _judge_alpha(
         )
         return plan_bands(ds, replace(options, alpha="no"), name, notices)
     threshold = (full + 1) / 2
-    return bands if threshold == bands.mask.threshold else replace(bands, mask=replace(bands.mask, threshold=threshold))
+    if threshold == bands.mask.threshold:
+        return bands
+    return replace(bands, mask=replace(bands.mask, threshold=threshold))
 
 
 def _mean_colour(sample: Sample, decoder: Decoder) -> NDArray[np.uint8]:
@@ -309,6 +327,5 @@ def _mean_colour(sample: Sample, decoder: Decoder) -> NDArray[np.uint8]:
         return np.full(3, 128, np.uint8)
     some = sample.values[:, :: max(1, count // _MEAN_PIXELS)].astype(np.float64)
     scaled = np.clip(some * decoder.gain[:, None] + decoder.offset[:, None], 0, 255)
-    return np.floor(scaled.mean(1) + 0.5).astype(np.uint8)
-
-
+    mean: NDArray[np.uint8] = np.floor(scaled.mean(1) + 0.5).astype(np.uint8)
+    return mean

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
-from rsov.types import Window
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from rsov.types import Window
 
 
 @dataclass(frozen=True)

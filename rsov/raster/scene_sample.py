@@ -9,13 +9,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from rsov.raster.scene_decode import RawReader
 from rsov.types import Window
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
     from rasterio.io import DatasetReader
+
+    from rsov.raster.scene_decode import RawReader
 
 _SIDE = 256
 _LATTICES = (6, 16)
@@ -26,8 +27,11 @@ _ENOUGH = 20_000
 
 @dataclass(frozen=True)
 class Sample:
-    """``values`` (3, N): valid raw samples of red, green, blue. ``alpha`` (M,): samples of the alpha band.
-    ``isolated``: share of invalid pixels with at least five valid neighbours of eight, by nodata."""
+    """What the windows hold.
+
+    ``values`` (3, N): valid raw samples of red, green, blue. ``alpha`` (M,): samples of the alpha band.
+    ``isolated``: share of pixels invalid by nodata with at least five valid neighbours of eight.
+    """
 
     values: NDArray[Any]
     alpha: NDArray[Any]
@@ -47,7 +51,11 @@ def take_sample(raw: RawReader, ds: DatasetReader, area: Window) -> Sample:
             seen.add((window.col, window.row))
             data, valid = raw.read(ds, window)
             if raw.bands.mask.kind == "alpha":
-                alpha.append(ds.read(raw.bands.mask.alpha, window=((window.row, window.bottom), (window.col, window.right))).ravel())
+                alpha.append(
+                    ds.read(
+                        raw.bands.mask.alpha, window=((window.row, window.bottom), (window.col, window.right))
+                    ).ravel()
+                )
             if raw.bands.mask.kind == "nodata" and valid is not None:
                 holes += _holes(valid)
             pixels += window.width * window.height
@@ -81,7 +89,7 @@ def _holes(valid: NDArray[np.bool_]) -> int:
 
 
 def sample_windows(area: Window, lattice: int, block: tuple[int, int]) -> list[Window]:
-    """Up to ``lattice`` x ``lattice`` windows of at most 256 x 256 pixels, moved to lie in one block each where possible."""
+    """Up to ``lattice`` squared windows of at most 256 x 256 pixels, each in one block where possible."""
     rows = _starts(area.row, area.height, lattice, block[0])
     columns = _starts(area.col, area.width, lattice, block[1])
     return [Window(c, r, _SIDE, _SIDE).intersect(area) for r in rows for c in columns]

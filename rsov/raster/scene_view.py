@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import sys
 import warnings
-from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -19,17 +18,19 @@ from rsov.raster.preflight import Fingerprint, Source
 from rsov.types import Grid
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
     from rasterio.crs import CRS
     from rasterio.io import DatasetReader
 
-_EXIF_AFFINES = {
-    2: lambda w, h: Affine(-1, 0, w, 0, 1, 0),
+_EXIF_AFFINES: dict[int, Callable[[int, int], Affine]] = {
+    2: lambda w, _: Affine(-1, 0, w, 0, 1, 0),
     3: lambda w, h: Affine(-1, 0, w, 0, -1, h),
-    4: lambda w, h: Affine(1, 0, 0, 0, -1, h),
-    5: lambda w, h: Affine(0, 1, 0, 1, 0, 0),
-    6: lambda w, h: Affine(0, -1, h, 1, 0, 0),
+    4: lambda _, h: Affine(1, 0, 0, 0, -1, h),
+    5: lambda *_: Affine(0, 1, 0, 1, 0, 0),
+    6: lambda _, h: Affine(0, -1, h, 1, 0, 0),
     7: lambda w, h: Affine(0, -1, h, -1, 0, w),
-    8: lambda w, h: Affine(0, 1, 0, -1, 0, w),
+    8: lambda w, _: Affine(0, 1, 0, -1, 0, w),
 }
 """Stored pixel corners to upright ones, by EXIF orientation (EXIF 2.3, 4.6.4)."""
 
@@ -111,7 +112,7 @@ def undecodable(target: str) -> Iterator[str]:
 
 @lru_cache(maxsize=1)
 def _sidecars_are_safe() -> bool:
-    """GDAL opens files beside a picture with any driver it has; with drivers that rsov forbids it must not."""
+    """GDAL opens files beside a picture with any driver it has: not with those that rsov forbids."""
     return not forbidden_drivers()
 
 
@@ -124,7 +125,9 @@ def _warped(ds: DatasetReader, warp: Warp) -> Any:
         "src_crs": warp.source_crs,
         "resampling": Resampling.nearest if warp.exact else Resampling.bilinear,
     }
-    if warp.source_transform is not None:  # with control points rasterio takes no grid but the one GDAL suggests
+    if (
+        warp.source_transform is not None
+    ):  # with control points rasterio takes no grid but the one GDAL suggests
         options |= {
             "src_transform": warp.source_transform,
             "transform": warp.grid.transform,
@@ -204,7 +207,12 @@ def is_memory(error: BaseException) -> bool:
     link: BaseException | None = error
     while link is not None:
         text = str(link).lower()
-        if isinstance(link, MemoryError) or "out of memory" in text or "cannot allocate" in text or "malloc" in text:
+        if (
+            isinstance(link, MemoryError)
+            or "out of memory" in text
+            or "cannot allocate" in text
+            or "malloc" in text
+        ):
             return True
         link = link.__cause__ or link.__context__
     return False

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib import resources
+from typing import TYPE_CHECKING
 
 from rsov.errors import UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 
 @dataclass(frozen=True)
@@ -31,7 +34,7 @@ class Sensor:
         if max(red, green, blue) > len(descriptions):
             raise UsageError(
                 "E-sensor-bands",
-                f"sensor {self.name} has red, green, blue in bands {self.index}, the file has {len(descriptions)}",
+                f"{self.name} has red, green, blue in bands {self.index}, the file has {len(descriptions)}",
                 fix="name the bands: --bands R,G,B",
             )
         return red, green, blue

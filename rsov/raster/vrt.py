@@ -1,4 +1,4 @@
-"""Virtual rasters: off by default; when allowed, parsed, checked and rebuilt from a list of harmless elements.
+"""Virtual rasters: off by default; when allowed, parsed, checked and rebuilt from harmless elements.
 
 A VRT can read any file, contact servers and run code. GDAL never sees the user's text, only what is
 built here, so a difference between two XML parsers cannot be used.
@@ -22,11 +22,13 @@ _LEAVES = {
     "ScaleRatio", "LUT", "UseMaskBand", "Entry", "GCP", "MDI", "BlockXSize", "BlockYSize",
 }  # fmt: skip
 _NODES = {
-    "VRTDataset", "VRTRasterBand", "SimpleSource", "ComplexSource", "Metadata", "GCPList", "ColorTable", "MaskBand",
+    "VRTDataset", "VRTRasterBand", "SimpleSource", "ComplexSource", "Metadata", "GCPList", "ColorTable",
+    "MaskBand",
 }  # fmt: skip
 _DROPPED = {"OverviewList", "Histograms"}
 _ATTRIBUTES = {
-    "rasterXSize", "rasterYSize", "dataType", "band", "relativeToVRT", "domain", "key", "Projection", "Id", "Info",
+    "rasterXSize", "rasterYSize", "dataType", "band", "relativeToVRT", "domain", "key", "Projection", "Id",
+    "Info",
     "Pixel", "Line", "X", "Y", "Z", "c1", "c2", "c3", "c4", "xOff", "yOff", "xSize", "ySize", "RasterXSize",
     "RasterYSize", "DataType", "BlockXSize", "BlockYSize", "dataAxisToSRSAxisMapping", "shared", "blockXSize",
     "blockYSize", "coordinateEpoch", "format",
@@ -56,7 +58,9 @@ def load_vrt(path: Path, *, allowed: bool, _depth: int = 1, _root: Path | None =
         )
     if _depth > MAX_NESTING:
         raise InputError(
-            "E-vrt-nested", f"{path} is nested more than {MAX_NESTING} deep", why="a VRT that refers to itself?"
+            "E-vrt-nested",
+            f"{path} is nested more than {MAX_NESTING} deep",
+            why="a VRT that refers to itself?",
         )
     root = _root or path.parent.resolve()
     tree = _parse(path)
@@ -87,7 +91,9 @@ def _parse(path: Path) -> ET.Element:
     except (OSError, UnicodeDecodeError) as error:
         raise InputError("E-vrt", f"{path} cannot be read as a VRT", why=str(error)) from error
     if "<!" in text.replace("<!--", "").replace("<![CDATA[", "") or "\0" in text:
-        raise InputError("E-vrt-element", f"{path} declares XML entities, which no VRT needs", why="XML bomb?")
+        raise InputError(
+            "E-vrt-element", f"{path} declares XML entities, which no VRT needs", why="XML bomb?"
+        )
     if text.lstrip().startswith("<?xml"):
         text = text[text.index("?>") + 2 :] if "?>" in text else text
     try:
@@ -105,7 +111,9 @@ def _check(tree: ET.Element, path: Path) -> None:
             continue
         unknown = [] if known else [f"<{element.tag}>"]
         if element.tag != "SourceFilename" and element.tag not in {"Overview", "HistItem"}:
-            unknown += [f'{name}="..." in <{element.tag}>' for name in element.attrib if name not in _ATTRIBUTES]
+            unknown += [
+                f'{name}="..." in <{element.tag}>' for name in element.attrib if name not in _ATTRIBUTES
+            ]
         if unknown and not _inside_dropped(tree, element):
             raise InputError(
                 "E-vrt-element",
@@ -132,7 +140,9 @@ def _locate(element: ET.Element, path: Path, root: Path, number: int) -> Path:
             fix="put the sources beside the VRT",
         )
     if not source.is_file():
-        raise InputError("E-vrt-source", f"a source of {path} is missing", where=f"source {number}: {text[:200]}")
+        raise InputError(
+            "E-vrt-source", f"a source of {path} is missing", where=f"source {number}: {text[:200]}"
+        )
     return source
 
 

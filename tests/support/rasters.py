@@ -2,34 +2,55 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import rsov.raster  # noqa: F401 - prepares GDAL before rasterio is imported
 import rasterio
 from affine import Affine
-from numpy.typing import NDArray
 
+import rsov.raster  # noqa: F401 - prepares GDAL before rasterio is imported
 from rsov.raster.scene import Pixels, ReadOptions, Scene, open_scene
 from rsov.types import Notices, Window
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from numpy.typing import NDArray
 
 UTM = Affine(0.5, 0, 500_000, 0, -0.5, 5_600_000)
 MODEL = (0.5, (0.25, 1.0))
 """GSD and range of the model that the tests pretend to have."""
 
 
-def texture(height: int = 64, width: int = 64, bands: int = 3, seed: int = 0, dtype: str = "uint8", top: int = 250) -> NDArray[Any]:
+def texture(
+    height: int = 64, width: int = 64, bands: int = 3, seed: int = 0, dtype: str = "uint8", top: int = 250
+) -> NDArray[Any]:
     """Noise of 5..top, (bands, height, width)."""
     rng = np.random.default_rng(seed)
     return rng.integers(5, top, (bands, height, width)).astype(dtype)
 
 
-def write(path: Path, data: NDArray[Any], *, crs: str | None = "EPSG:32632", transform: Affine | None = UTM, **options: Any) -> Path:
+def write(
+    path: Path,
+    data: NDArray[Any],
+    *,
+    crs: str | None = "EPSG:32632",
+    transform: Affine | None = UTM,
+    **options: Any,
+) -> Path:
     """Write (bands, height, width) as GeoTIFF."""
     extra = options.pop("after", None)
-    options.setdefault("photometric", "RGB" if data.shape[0] >= 3 and data.dtype == np.uint8 else "MINISBLACK")
-    profile = {"driver": "GTiff", "count": data.shape[0], "height": data.shape[1], "width": data.shape[2], "dtype": data.dtype, **options}
+    options.setdefault(
+        "photometric", "RGB" if data.shape[0] >= 3 and data.dtype == np.uint8 else "MINISBLACK"
+    )
+    profile = {
+        "driver": "GTiff",
+        "count": data.shape[0],
+        "height": data.shape[1],
+        "width": data.shape[2],
+        "dtype": data.dtype,
+        **options,
+    }
     if crs is not None:
         profile["crs"] = crs
     if transform is not None:
