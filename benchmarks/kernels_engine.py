@@ -6,8 +6,7 @@ NUMBA_NUM_THREADS=1 OMP_NUM_THREADS=1 python -m benchmarks.kernels_engine
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -16,6 +15,9 @@ from rsov.engine.lattice import AxisMap
 from rsov.kernels import blend
 from rsov.kernels.decide import decide
 from tests.support import numpy_kernels
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 CHANNELS = 5
 CELLS = 256
@@ -37,8 +39,8 @@ def best(function: Callable[[], Any]) -> float:
 
 def line(name: str, ours: float, theirs: float, megapixels: float) -> None:
     print(
-        f"{name:34s} numba {1e3 * ours:8.2f} ms ({megapixels / ours:7.0f} Mpx/s)   numpy {1e3 * theirs:8.2f} ms   "
-        f"{theirs / ours:5.1f} times as fast"
+        f"{name:34s} numba {1e3 * ours:7.2f} ms ({megapixels / ours:5.0f} Mpx/s)   "
+        f"numpy {1e3 * theirs:7.2f} ms   {theirs / ours:5.1f} times as fast"
     )
 
 

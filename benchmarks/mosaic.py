@@ -1,12 +1,13 @@
 """The whole job on a large mosaic: speed against the bare network, peak memory, and a rival.
 
-    python benchmarks/mosaic.py --work /tmp/mosaic --orthos ../shared/data/orthos
-    python benchmarks/mosaic.py --work /tmp/mosaic --orthos ../shared/data/orthos --sizes 10000,20000 --precision bf16
-    python benchmarks/mosaic.py --work /tmp/mosaic --orthos ../shared/data/orthos --geoai /path/to/venv/bin/python
+    python -m benchmarks.mosaic --work DIR --orthos ../shared/data/orthos
+    python -m benchmarks.mosaic --work DIR --orthos ... --sizes 10000,20000 --precision bf16
+    python -m benchmarks.mosaic --work DIR --orthos ... --geoai VENV/bin/python
 
-The mosaic is made of real 0.5 m pictures, mirrored copies side by side, without nodata, at a ground sampling distance
-that the model reads as it is: every input pixel passes the network. Mpx are input pixels. "Bare" is the time of the
-network alone over the same tiles (uint8 tiles in memory to class scores), in a process of its own, by the same code.
+The mosaic is made of real 0.5 m pictures, mirrored copies side by side, without nodata, at a ground
+sampling distance that the model reads as it is: every input pixel passes the network. Mpx are input pixels.
+"Bare" is the time of the network alone over the same tiles (uint8 tiles in memory to class scores), in a
+process of its own, by the same code.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ from benchmarks.processes import Measured, measured
 PICTURES = ("koeln_50cm.tif", "aachen_50cm.tif")
 PROMPTS = "forest,road,water,building"
 BARE_TILES = 16
-"""Distinct tiles held in memory by the bare run; it goes round them until all tiles of the mosaic were run."""
+"""Distinct tiles held in memory by the bare run, which goes round them."""
 RIVAL_SIZE = 5000
 
 
@@ -77,6 +78,7 @@ def make_mosaic(path: Path, size: int, arguments: argparse.Namespace) -> Path:
     ]
     part = path.with_suffix(".part.tif")
     layout = {
+        "compress": arguments.compress,
         "tiled": True,
         "blockxsize": 512,
         "blockysize": 512,
@@ -84,9 +86,17 @@ def make_mosaic(path: Path, size: int, arguments: argparse.Namespace) -> Path:
         "bigtiff": "IF_SAFER",
     }
     with rasterio.open(
-        part, "w", driver="GTiff", width=size, height=size, count=3, dtype="uint8", compress=arguments.compress,
-        **layout, **profile, **settings,
-    ) as target:  # fmt: skip
+        part,
+        "w",
+        driver="GTiff",
+        width=size,
+        height=size,
+        count=3,
+        dtype="uint8",
+        **layout,
+        **profile,
+        **settings,
+    ) as target:
         for row in range(0, size, 512):
             height = min(512, size - row)
             target.write(rows(pictures, row, height, size), window=Window(0, row, size, height))
@@ -114,14 +124,15 @@ def compare(mosaic: Path, size: int, precision: str, arguments: argparse.Namespa
     bare = None if arguments.no_bare else bare_forward(mosaic, precision, arguments)
     if bare is not None:
         print(
-            f"{size} px {precision}: bare network {bare['scores_s']:6.1f} s over {bare['tiles']} tiles of {bare['tile']} px"
-            f" (features alone {bare['features_s']:.1f} s, {bare['threads']} threads, CPU {bare['cpu_s']:.1f} s)"
+            f"{size} px {precision}: bare network {bare['scores_s']:6.1f} s over {bare['tiles']} tiles"
+            f" of {bare['tile']} px (features alone {bare['features_s']:.1f} s, {bare['threads']} threads,"
+            f" CPU {bare['cpu_s']:.1f} s)"
         )
     for formats in ("gpkg",) if arguments.no_polygons else ("gpkg", "none"):
         run, report = predict(mosaic, precision, formats, arguments)
         ratio = f", {run.seconds / bare['scores_s']:.2f} x bare" if bare else ""
         print(
-            f"{size} px {precision}: rsov predict to COG{' and GPKG' if formats == 'gpkg' else ', no polygons'}"
+            f"{size} px {precision}: rsov predict to COG{' and GPKG' if formats == 'gpkg' else ''}"
             f" {run.seconds:6.1f} s, {mpx / run.seconds:.2f} Mpx/s{ratio}, CPU {run.cpu_seconds:.1f} s,"
             f" peak {run.peak / 2**20:.0f} MB"
         )
@@ -133,30 +144,19 @@ def predict(
 ) -> tuple[Measured, dict]:
     """One run of the command line in a process of its own."""
     out = arguments.work / f"map_{mosaic.stem}_{precision}_{formats}"
-    run = measured(
-        [
-            sys.executable,
-            "-m",
-            "rsov.cli",
-            "predict",
-            str(mosaic),
-            "--prompts",
-            PROMPTS,
-            "-o",
-            f"{out}/",
-            "--overwrite",
-        ]
-        + [
-            "--precision",
-            precision,
-            "--vector-format",
-            formats,
-            "--model",
-            arguments.model,
-            "--progress",
-            "none",
-        ]
-    )
+    words = [
+        "predict",
+        str(mosaic),
+        "--prompts",
+        PROMPTS,
+        "-o",
+        f"{out}/",
+        "--overwrite",
+        "--progress",
+        "none",
+    ]
+    words += ["--precision", precision, "--vector-format", formats, "--model", arguments.model]
+    run = measured([sys.executable, "-m", "rsov.cli", *words])
     return run, json.loads((out / f"{mosaic.stem}_report.json").read_text())
 
 
@@ -199,7 +199,7 @@ def bare() -> None:
     print(json.dumps({**facts, **times}))
 
 
-def prepare(mosaic: Path, precision: str, model: str):  # noqa: ANN201 - three objects of rsov
+def prepare(mosaic: Path, precision: str, model: str):
     """Model, head of the benchmark's prompts with the default background, scene."""
     from rsov.models.registry import load_segmenter
     from rsov.raster.scene import ReadOptions, open_scene
@@ -218,7 +218,7 @@ def prepare(mosaic: Path, precision: str, model: str):  # noqa: ANN201 - three o
 
 
 def rival(arguments: argparse.Namespace) -> None:
-    """rsov and geoai's predict_geotiff with the same network, float32, tiles of the same size, to a class raster."""
+    """Rsov and geoai's predict_geotiff: the same network, float32, tiles of one size, to a class raster."""
     mosaic = make_mosaic(
         arguments.work / f"mosaic_{RIVAL_SIZE}_{arguments.compress}.tif", RIVAL_SIZE, arguments
     )
@@ -237,15 +237,16 @@ def rival(arguments: argparse.Namespace) -> None:
             check=True,
         )
         root = Path(__file__).resolve().parent.parent
+        script = str(root / "benchmarks" / "mosaic_geoai.py")
         theirs = measured(
             [
                 str(arguments.geoai),
-                str(root / "benchmarks" / "mosaic_geoai.py"),
+                script,
                 str(mosaic),
                 arguments.model,
                 str(head),
-            ]
-            + [str(arguments.work / "geoai.tif")],
+                str(arguments.work / "geoai.tif"),
+            ],
             env={**os.environ, "PYTHONPATH": str(root)},
         )
     print(f"{RIVAL_SIZE} px fp32: rsov {ours.seconds:.1f} s, {ours.peak / 2**20:.0f} MB")

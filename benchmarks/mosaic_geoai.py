@@ -24,6 +24,7 @@ class Wrapped(torch.nn.Module):
         self.classes = head
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """[B, 3, H, W] float -> [B, K + 1, H, W]."""
         with torch.inference_mode():
             features = self.segmenter.features(x.to(torch.uint8).numpy())
             scores = self.segmenter.scores(features, self.classes)

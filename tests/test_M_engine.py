@@ -17,7 +17,7 @@ from rsov.engine.memory import BAND_BYTES, BASE, READING
 from rsov.engine.plan import make_plan
 from rsov.engine.run import run
 from rsov.errors import ExitCode, ResourceError
-from rsov.types import Background, Notices, Window
+from rsov.types import Background, Notices
 from tests.support.memory import forget_peak, peak, resident
 from tests.support.models import ColourSegmenter, RandomSegmenter
 from tests.support.scenes import ArrayScene, ArraySink, EndlessScene, NoSink, legend

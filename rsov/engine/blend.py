@@ -20,8 +20,8 @@ FLOOR = 1e-3
 def window_weights(cells: int, overlap: int) -> NDArray[np.float32]:
     """Weights along one side of a tile: 1 inside, half a Hann window over the overlap at both ends.
 
-    Two neighbours add up to 1 (but for :data:`FLOOR`), and the weight falls to nearly 0 at a tile's edge, where the
-    network sees least.
+    Two neighbours add up to 1 (but for :data:`FLOOR`), and the weight falls to nearly 0 at a tile's edge,
+    where the network sees least.
     """
     weights = np.ones(cells)
     if overlap:
@@ -38,7 +38,7 @@ def inverse_weights(weights: NDArray[np.float32]) -> NDArray[np.float32]:
 
 @dataclass
 class Finished:
-    """A part's cells: weighted sums [C, n, w], inverse sums of weights [n, w], and the tiles in them as (row, col)."""
+    """A part's cells: weighted sums [C, n, w], inverse sums of weights [n, w], the tiles as (row, col)."""
 
     part: PartSpec
     sums: NDArray[np.float32]
@@ -49,9 +49,9 @@ class Finished:
 class RollingScores:
     """Weighted sums of scores for the open rows of a strip.
 
-    Use: :meth:`begin` a part, :meth:`add` the tiles of the rows it returns in row-major order, :meth:`finish`. Parts
-    in sequence keep what they share; any other part starts anew and gets the same values, because every cell receives
-    the same contributions in the same order.
+    Use: :meth:`begin` a part, :meth:`add` the tiles of the rows it returns in row-major order,
+    :meth:`finish`. Parts in sequence keep what they share; any other part starts anew and gets the same
+    values, because every cell receives the same contributions in the same order.
     """
 
     def __init__(self, plan: Plan) -> None:

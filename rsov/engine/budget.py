@@ -21,7 +21,7 @@ _SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*(?:(%)|([KMGT]?)(?:I?B)?)", re.IGNORECASE
 
 
 def parse_size(text: str, total: int) -> int:
-    """Bytes of ``8G``, ``8GiB``, ``8 gb``, ``512M``, ``60%`` (of ``total``) or ``123456``; K, M, G are powers of 1024.
+    """Bytes of ``8G``, ``8GiB``, ``8 gb``, ``512M``, ``60%`` (of ``total``), ``123``; K, M, G count in 1024.
 
     Raises:
         UsageError: no such size, zero, or more than 100 %.
@@ -72,7 +72,7 @@ def _machine_memory(root: Path) -> int:
 
 
 def _groups(root: Path, controller: str) -> Iterator[Path]:
-    """Folders of this process's control groups, from its own up to the root; v2 and the named v1 controller."""
+    """Folders of this process's control groups, from its own up to the root; v2 and the v1 controller."""
     for line in _text(root / "proc/self/cgroup").splitlines():
         _, names, path = line.split(":", 2)
         if names and controller not in names.split(","):

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from rsov.engine.reading import Scene, SceneReader
 
 CHUNK = 2 * BLOCK
-"""Output columns decided together: whole blocks of the written rasters, and rows that stay in the processor's cache."""
+"""Output columns decided together: whole blocks of the written rasters, and rows that fit the L1 cache."""
 
 
 class Sink(Protocol):

@@ -29,9 +29,9 @@ Scores = NDArray[np.float32]
 class Forward:
     """Pixels of equal tiles to scores [C, h, w] of each.
 
-    When torch runs out of memory the batch is halved, then tiles are run in four overlapping quarters that are
-    blended like tiles (scores differ near their borders as they do between tiles). What had to be made smaller stays
-    so for the rest of the run.
+    When torch runs out of memory the batch is halved, then tiles are run in four overlapping quarters that
+    are blended like tiles (scores differ near their borders as they do between tiles). What had to be made
+    smaller stays so for the rest of the run.
 
     Raises:
         ResourceError: not even the smallest tile can be run.

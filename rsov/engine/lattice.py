@@ -19,7 +19,7 @@ def round_up(value: int, multiple: int) -> int:
 
 @dataclass(frozen=True)
 class Lattice:
-    """Tiles of equal size along one axis of the work grid; the last may reach beyond ``size`` (work pixels)."""
+    """Tiles of equal size along one axis of the work grid; the last may reach beyond ``size`` (pixels)."""
 
     size: int
     tile: int
@@ -48,8 +48,8 @@ class Lattice:
 def even_lattice(size: int, tile: int, overlap: int, multiple: int) -> Lattice:
     """Divide an axis evenly into tiles of at most ``tile``, a multiple of ``multiple``.
 
-    Even tiles waste fewer pixels at the far edge than full ones, and none is thin. With ``overlap <= tile / 4`` no
-    more than two tiles ever cover a pixel.
+    Even tiles waste fewer pixels at the far edge than full ones, and none is thin. With ``overlap <= tile /
+    4`` no more than two tiles ever cover a pixel.
     """
     if size <= tile:
         return Lattice(size, round_up(size, multiple), overlap if size > overlap else 0)
@@ -60,7 +60,7 @@ def even_lattice(size: int, tile: int, overlap: int, multiple: int) -> Lattice:
 
 @dataclass(frozen=True)
 class AxisMap:
-    """Output pixel -> score cell along an axis: cell centre coordinate = (pixel + 0.5) * scale + offset - 0.5."""
+    """Output pixel -> score cell along an axis: position = (pixel + 0.5) * scale + offset - 0.5."""
 
     scale: float
     offset: float
@@ -72,7 +72,7 @@ class AxisMap:
 
     def lower(self, pixel: int) -> int:
         """Lower of the two cells between which a pixel is interpolated."""
-        return int(math.floor(self.cell(pixel)))
+        return math.floor(self.cell(pixel))
 
     def upper(self, pixel: int) -> int:
         """Upper of the two; the last one is repeated."""
@@ -86,7 +86,7 @@ class AxisMap:
         return (lower - origin).astype(np.uint32), (position - lower).astype(np.float32)
 
     def first_needing(self, cell: int, pixels: int) -> int:
-        """The first of 0..pixels whose interpolation reads ``cell`` or a later one (``pixels`` if none does)."""
+        """The first of 0..pixels - 1 whose interpolation reads ``cell`` or a later one, else ``pixels``."""
         low, high = 0, pixels
         while low < high:
             middle = (low + high) // 2

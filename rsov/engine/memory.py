@@ -1,4 +1,4 @@
-"""Estimated memory of a run, item by item; every constant was measured (benchmarks/mosaic.py prints the peak)."""
+"""Estimated memory of a run, item by item; constants were measured (benchmarks/mosaic.py prints the peak)."""
 
 from __future__ import annotations
 

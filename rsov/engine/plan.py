@@ -1,7 +1,7 @@
 """What a run will do before it does it: tiles, strips, parts, memory and disk.
 
-Everything is arithmetic on three numbers an axis (scene, tile, overlap), so that a plan of any mosaic takes no time
-and any part can be found from its place alone.
+Everything is arithmetic on three numbers an axis (scene, tile, overlap), so that a plan of any mosaic takes
+no time and any part can be found from its place alone.
 """
 
 from __future__ import annotations
@@ -29,13 +29,24 @@ class Work(Protocol):
     """Size of the work grid, and source pixels per work pixel."""
 
     @property
-    def width(self) -> int: ...
+    def width(self) -> int:
+        """Work pixels."""
+        ...
+
     @property
-    def height(self) -> int: ...
+    def height(self) -> int:
+        """Work pixels."""
+        ...
+
     @property
-    def scale_x(self) -> float: ...
+    def scale_x(self) -> float:
+        """Source columns per work column."""
+        ...
+
     @property
-    def scale_y(self) -> float: ...
+    def scale_y(self) -> float:
+        """Source rows per work row."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -143,7 +154,7 @@ class Plan:
         return lattice.covering(first_cell * stride, min(last_cell * stride, lattice.size - 1))
 
     def _row_start(self, row: int) -> int:
-        """First output row that needs a cell of tile row ``row``; the picture's ends for the first and last."""
+        """First output row that needs a cell of a tile row; the picture's ends for the first and last."""
         if row <= 0:
             return 0
         if row >= self.rows.count:
@@ -160,7 +171,7 @@ def rows_to_add(previous: PartSpec | None, part: PartSpec) -> range:
     return part.tile_rows
 
 
-def make_plan(
+def make_plan(  # noqa: PLR0917 - what a plan is made of, in the order of design.md
     work: Work,
     source: Grid,
     output: Grid,
@@ -208,7 +219,8 @@ def make_plan(
         needed = costs.total(min(BLOCK, output.width), x.scale)
     raise ResourceError(
         "E-memory-budget",
-        f"{classes} classes with tiles of {sizes[-1]} px need {needed / 2**20:.0f} MB, more than the {budget / 2**20:.0f} MB allowed",
+        f"{classes} classes with tiles of {sizes[-1]} px need {needed / 2**20:.0f} MB of memory,"
+        f" {budget / 2**20:.0f} MB are allowed",
         why=f"model {card.name}, text encoder and libraries take {costs.base / 2**20:.0f} MB of it",
         fix=f"--max-memory {-(-needed // 2**20)}M",
     )
@@ -240,7 +252,7 @@ def _checked_tile(tile: int, card: ModelCard) -> int:
 
 
 def _checked_overlap(overlap: int, tile: int, card: ModelCard) -> int:
-    """Between two score cells (interpolation) and a quarter of a tile (at most two tiles on a pixel per axis)."""
+    """Between two score cells (interpolation) and a quarter tile (at most two tiles on a pixel per axis)."""
     low, high = 2 * card.stride, tile // 4 // card.stride * card.stride
     rounded = round(overlap / card.stride) * card.stride
     if not low <= rounded <= high:
@@ -253,7 +265,7 @@ def _checked_overlap(overlap: int, tile: int, card: ModelCard) -> int:
 
 
 def _strip_width(width: int, x: AxisMap, costs: Costs, budget: int) -> int:
-    """Output columns of a strip that fits the budget: all, or the most whole blocks; 0 if not even one fits."""
+    """Output columns of a strip that fits the budget: all, or as many whole blocks; 0 if not one fits."""
     if costs.total(width, x.scale) <= budget:
         return width
     low, high = 0, -(-width // BLOCK)

@@ -12,13 +12,14 @@ import numpy as np
 
 from rsov.engine.memory import queue_depth
 from rsov.engine.plan import TileSpec, Work
-from rsov.types import Grid, Window
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from types import TracebackType
 
     from numpy.typing import NDArray
+
+    from rsov.types import Grid, Window
 
 T = TypeVar("T")
 
@@ -30,9 +31,14 @@ class Pixels(Protocol):
     """A window of the work grid: uint8 [3, h, w] of 0..255, and where it is valid [h, w]."""
 
     @property
-    def data(self) -> NDArray[np.uint8]: ...
+    def data(self) -> NDArray[np.uint8]:
+        """The samples."""
+        ...
+
     @property
-    def any_valid(self) -> bool: ...
+    def any_valid(self) -> bool:
+        """There is something to classify."""
+        ...
 
 
 class SceneReader(Protocol):
@@ -55,12 +61,24 @@ class Scene(Protocol):
     """What is classified."""
 
     @property
-    def work(self) -> Work: ...
+    def work(self) -> Work:
+        """The grid that the model sees."""
+        ...
+
     @property
-    def grid(self) -> Grid: ...
+    def grid(self) -> Grid:
+        """The source grid."""
+        ...
+
     @property
-    def output_grid(self) -> Grid: ...
-    def open_reader(self) -> SceneReader: ...
+    def output_grid(self) -> Grid:
+        """The grid of the map."""
+        ...
+
+    def open_reader(self) -> SceneReader:
+        """A reader for the calling thread."""
+        ...
+
     def empty(self, window: Window) -> bool | None:
         """Cheap test of a window of the work grid: certainly without data, or not known."""
         ...
@@ -87,7 +105,7 @@ class ReaderPool:
         self._readers.close()
 
     def ahead(self, steps: Iterable[T | TileSpec]) -> Iterator[tuple[T | TileSpec, NDArray[np.uint8] | None]]:
-        """The steps in their order; tiles come with their pixels [3, tile, tile], or None where nothing is valid."""
+        """The steps in their order; tiles with their pixels [3, h, w], or None where nothing is valid."""
         queue: deque[tuple[T | TileSpec, Future[NDArray[np.uint8] | None] | None]] = deque()
         reading = 0
         source = iter(steps)

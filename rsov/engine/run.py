@@ -1,8 +1,8 @@
 """The run: readers, network and writer side by side, parts in order.
 
-Reader threads (one dataset handle each) read ahead; the network runs in the calling thread, whose memory arena is the
-tuned one (runtime.py); one writer thread decides pixels and feeds the sink. A fault in any of them stops all and is
-raised here.
+Reader threads (one dataset handle each) read ahead; the network runs in the calling thread, whose memory
+arena is the tuned one (runtime.py); one writer thread decides pixels and feeds the sink. A fault in any of
+them stops all and is raised here.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ class _Finish:
 _Step = _Begin | _Finish | TileSpec
 
 
-def run(
+def run(  # noqa: PLR0917 - the six things a run joins
     scene: Scene,
     segmenter: Segmenter,
     head: Head,
@@ -84,8 +84,8 @@ def run(
 ) -> RunStats:
     """Classify a scene, or some of its parts, into a sink.
 
-    The sink gets windows of finished pixels, each pixel once; windows that it never gets have no data. A part has the
-    same values whether it is run alone or with others.
+    The sink gets windows of finished pixels, each pixel once; windows that it never gets have no data. A part
+    has the same values whether it is run alone or with others.
 
     Raises:
         Interrupted: ``stop`` was set; seen between tiles.
@@ -95,13 +95,11 @@ def run(
     chosen = None if parts is None else list(parts)
     total = plan.tiles if chosen is None else sum(len(p.tile_rows) * len(p.tile_cols) for p in chosen)
     decider = Decider(scene, legend, plan, sink, confidence=confidence, probs=probs)
-    loop = _Loop(
-        plan, Forward(segmenter, head, plan.batch, notices or Notices()), decider, total, on_progress, stop
-    )
+    forward = Forward(segmenter, head, plan.batch, notices or Notices())
+    loop = _Loop(plan, forward, decider, total=total, on_progress=on_progress, stop=stop)
     steps = _steps(plan, plan.parts() if chosen is None else chosen)
-    with ReaderPool(scene, readers) as pool:
-        with decider:
-            loop.work(pool.ahead(steps))
+    with ReaderPool(scene, readers) as pool, decider:
+        loop.work(pool.ahead(steps))
     loop.stats.parts, loop.stats.valid_pixels = decider.parts, decider.valid_pixels
     return loop.stats
 
@@ -126,6 +124,7 @@ class _Loop:
         plan: Plan,
         forward: Forward,
         decider: Decider,
+        *,
         total: int,
         on_progress: Callable[[Progress], None] | None,
         stop: threading.Event | None,

@@ -1,4 +1,4 @@
-"""What a process sets before and right after torch is loaded, in the order that works (defaults, allocator, threads)."""
+"""What a process sets around the loading of torch, in the order that works: defaults, allocator, threads."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _NEVER = 2**31 - 1
 
 
 def prepare_environment() -> None:
-    """Defaults of variables that torch, tokenizers and numba read when they are loaded; the user's values stand."""
+    """Defaults of variables that torch, tokenizers and numba read when loaded; the user's values stand."""
     for name, value in _DEFAULTS.items():
         os.environ.setdefault(name, value)
     if "NUMBA_CACHE_DIR" not in os.environ:
@@ -33,8 +33,8 @@ def prepare_environment() -> None:
 def keep_freed_memory() -> bool:
     """Let glibc keep large freed blocks for the next tile instead of giving each back to the system.
 
-    Without it every layer pays its page faults again: up to 37 % of the time on a CPU. Holds for the main thread's
-    arena only, so the network runs there.
+    Without it every layer pays its page faults again: up to 37 % of the time on a CPU. Holds for the main
+    thread's arena only, so the network runs there.
 
     Returns:
         Whether the C library has such a setting.
@@ -51,7 +51,8 @@ def start(threads: int | None = None) -> int:
     """Prepare this process for a run; call it in the main thread before torch is imported.
 
     Args:
-        threads: of torch; by default all processors that this process may use, unless OMP_NUM_THREADS says another
+        threads: of torch; by default all processors that this process may use, unless OMP_NUM_THREADS says
+        another
             number. Readers and writer come on top: they sleep while they wait for a file or for the network.
 
     Returns:

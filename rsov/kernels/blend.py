@@ -14,8 +14,8 @@ F32 = NDArray[np.float32]
 def add_tile(total: F32, weights: F32, scores: F32, wy: F32, wx: F32, row: int, col: int) -> None:
     """Add a tile's scores, weighted by a separable window, into running sums.
 
-    total [C, H, W] and weights [H, W] are changed; scores [C, h, w], wy [h], wx [w]; the tile's upper left cell is
-    (row, col) of the sums, and what lies beyond them is left out. All arrays are C-contiguous.
+    total [C, H, W] and weights [H, W] are changed; scores [C, h, w], wy [h], wx [w]; the tile's upper left
+    cell is (row, col) of the sums, and what lies beyond them is left out. All arrays are C-contiguous.
     """
     channels, height, width = scores.shape
     top, bottom = max(0, -row), min(height, total.shape[1] - row)

@@ -21,7 +21,7 @@ _LOWEST = np.float32(-80.0)  # exp(-80) is far below half a step, and 2^n stays 
 
 @njit
 def _exp(x: np.float32) -> np.float32:
-    """e^x for x <= 0 within 1e-6: 2^f by a polynomial (Cephes, exp2f) times 2^n by the exponent's bits; vectorises."""
+    """e^x for x <= 0 within 1e-6: 2^f by a polynomial (Cephes, exp2f) times 2^n by the exponent's bits."""
     z = max(x, _LOWEST) * _LOG2_E
     n = np.floor(z)
     f = z - n
@@ -47,7 +47,7 @@ def _interpolate(
     row: F32,
     out: F32,
 ) -> None:
-    """One output row of every channel: vertically on the cells from ``first`` (row), then horizontally (out)."""
+    """One output row of every channel: down on the cells from ``first`` (row), then across (out)."""
     channels, height, columns = sums.shape
     hi = min(lo + 1, height - 1)
     width = min(row.size - 1, columns - first)
@@ -104,10 +104,10 @@ def decide(
 ) -> None:
     """Bilinear scores at the output pixels, their arg-max and softmax.
 
-    Scores are sums [C, n, w] * inverse [n, w], channel 0 = none; (ylo [H], yt [H]) and (xlo [W], xt [W]) are lower cell and fraction of each
-    output row and column. valid is [H, W], or [0, 0] where all pixels are. thresholds is [C], softmax values below
-    which the winner gives way to none. Written: labels [H, W] (0 = invalid), confidence [H, W] or [0, 0], probs
-    [C - 1, H, W] or [0, 0, 0].
+    Scores are sums [C, n, w] * inverse [n, w], channel 0 = none; (ylo [H], yt [H]) and (xlo [W], xt [W]) are
+    lower cell and fraction of each output row and column. valid is [H, W], or [0, 0] where all pixels are.
+    thresholds is [C], softmax values below which the winner gives way to none. Written: labels [H, W] (0 =
+    invalid), confidence [H, W] or [0, 0], probs [C - 1, H, W] or [0, 0, 0].
     """
     channels = sums.shape[0]
     height, out_width = labels.shape

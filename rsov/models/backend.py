@@ -52,7 +52,7 @@ def choose_dtype(precision: str, device: torch.device, cpuinfo: Path = Path("/pr
 
 
 def prepare(network: M, device: torch.device, dtype: torch.dtype) -> M:
-    """Channels-last weights of the given type on the device, without gradients; fuse before, never in inference mode."""
+    """Channels-last weights of a type on a device, without gradients; fuse before, not in inference mode."""
     network.eval().requires_grad_(requires_grad=False).to(device=device, dtype=dtype)
     for weight in network.parameters():
         if weight.dim() == 4:

@@ -1,6 +1,7 @@
 """What the engine knows of a model: a card, pixel features, and scores of a legend's classes.
 
-Features and scores are two steps, so that features can be kept or compared without words. torch is a type only here.
+Features and scores are two steps, so that features can be kept or compared without words. torch is a type
+only here.
 """
 
 from __future__ import annotations
@@ -28,9 +29,10 @@ ABSENT = -1.0e4
 class ModelCard:
     """What a model is and what it expects.
 
-    ``gsd`` is the ground sampling distance (m) that it reads best, ``gsd_range`` those it was trained for. ``tile``
-    and ``overlap`` are its defaults in pixels, ``size_multiple`` what a tile's sides must be divisible by, ``stride``
-    the pixels per score cell. ``tile_bytes`` is the memory of its activations per tile pixel, float32, measured.
+    ``gsd`` is the ground sampling distance (m) that it reads best, ``gsd_range`` those it was trained for.
+    ``tile`` and ``overlap`` are its defaults in pixels, ``size_multiple`` what a tile's sides must be
+    divisible by, ``stride`` the pixels per score cell. ``tile_bytes`` is the memory of its activations per
+    tile pixel, float32, measured.
     """
 
     name: str
@@ -52,7 +54,7 @@ class ModelCard:
 
 @dataclass(frozen=True)
 class Head:
-    """Class vectors [K, dim] and the vectors [M, dim] (M may be 0) of the names that compete with them; unit length."""
+    """Unit vectors of the classes [K, dim] and of the names that compete with them [M, dim]; M may be 0."""
 
     classes: NDArray[np.float32]
     background: NDArray[np.float32]
@@ -77,21 +79,21 @@ class Segmenter(Protocol):
         ...
 
     def features(self, pixels: NDArray[np.uint8]) -> Tensor:
-        """Pixels [B, 3, H, W] of 0..255, H and W multiples of the card's -> features [B, C, H/stride, W/stride]."""
+        """[B, 3, H, W] of 0..255, sides as the card demands -> features [B, C, H/stride, W/stride]."""
         ...
 
     def scores(self, features: Tensor, head: Head) -> Tensor:
         """Logits [B, K+1, h, w] float32 on the CPU, contiguous.
 
-        Channel k is class k. Channel 0 is the best background name (a maximum: names are rivals, not shares of one
-        thing, so many of them do not add up), :data:`ABSENT` without a background. Softmax over the channels is the
-        confidence.
+        Channel k is class k. Channel 0 is the best background name (a maximum: names are rivals, not shares
+        of one thing, so many of them do not add up), :data:`ABSENT` without a background. Softmax over the
+        channels is the confidence.
         """
         ...
 
 
 def text_head(legend: Legend, background: Background, embed: Embed, dim: int) -> Head:
-    """The head of a model whose features live in the space of a text encoder; texts are encoded in one call."""
+    """The head of a model whose features live in a text encoder's space; texts are encoded in one call."""
     bags = [c.texts for c in legend] + [t.texts for t in background.terms]
     rows = np.asarray(embed([text for bag in bags for text in bag]), np.float32).reshape(-1, dim)
     ends = np.cumsum([len(bag) for bag in bags])

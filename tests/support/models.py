@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from torch import Tensor
-from torch.nn import functional as F
+from torch import Tensor, nn
 
 from rsov.models.protocol import ABSENT, Embed, Head, ModelCard
 
@@ -90,7 +89,7 @@ class ColourSegmenter:
 
     def features(self, pixels: NDArray[np.uint8]) -> Tensor:
         self.calls.append(pixels.shape)
-        return F.avg_pool2d(torch.from_numpy(pixels).float() / 255, self.card.stride)
+        return nn.functional.avg_pool2d(torch.from_numpy(pixels).float() / 255, self.card.stride)
 
     def scores(self, features: Tensor, head: Head) -> Tensor:
         def logits(colours: NDArray[np.float32]) -> Tensor:
@@ -126,7 +125,7 @@ class RandomSegmenter:
         self.calls.append(pixels.shape)
         x = torch.from_numpy(pixels).float() / 64 - 2
         for weight, stride in self._layers:
-            x = F.leaky_relu(F.conv2d(x, weight, stride=stride, padding=2), 0.2)
+            x = nn.functional.leaky_relu(nn.functional.conv2d(x, weight, stride=stride, padding=2), 0.2)
         return x
 
     def scores(self, features: Tensor, head: Head) -> Tensor:
