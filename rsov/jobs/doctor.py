@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import rsov
 from rsov.errors import RsovError
+from rsov.raster.env import forbidden_drivers  # and so GDAL is prepared before any copy of it loads
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -101,8 +102,6 @@ def _gdal() -> Iterator[Check]:
     import fiona
     import rasterio
 
-    import rsov.raster  # noqa: F401 - sets GDAL's environment, as every run does
-
     copies = {"rasterio": str(rasterio.__gdal_version__), "fiona": str(fiona.__gdal_version__)}
     try:
         import pyogrio
@@ -110,10 +109,16 @@ def _gdal() -> Iterator[Check]:
         pass
     else:
         copies["pyogrio"] = ".".join(map(str, pyogrio.__gdal_version__))
-    drivers = _raster_drivers()
+    with rasterio.Env() as env:
+        drivers = set(env.drivers())
     for package, version in copies.items():
         yield gdal_check(package, version, drivers if package == "rasterio" else set())
-    yield Check("raster drivers", "ok", ", ".join(sorted(drivers)))
+    forbidden = forbidden_drivers()
+    if forbidden:
+        fix = "import rsov before rasterio, so that GDAL loads without them"
+        yield Check("drivers", "fail", f"not wanted: {', '.join(forbidden)}", fix)
+    else:
+        yield Check("drivers", "ok", ", ".join(sorted(drivers)))
 
 
 def gdal_check(package: str, version: str, drivers: set[str]) -> Check:
@@ -128,15 +133,6 @@ def gdal_check(package: str, version: str, drivers: set[str]) -> Check:
         value = f"{version} with {', '.join(holes)} (CVE-2026-8084 and others)"
         return Check(name, "fail", value, "import rsov before rasterio, so that it leaves these drivers out")
     return Check(name, "ok", version)
-
-
-def _raster_drivers() -> set[str]:
-    import rasterio
-    from rasterio.drivers import raster_driver_extensions
-
-    with rasterio.Env() as env:
-        names = set(env.drivers())
-    return names or set(raster_driver_extensions().values())
 
 
 def _search_paths() -> Iterator[Check]:
@@ -223,16 +219,19 @@ def _tensorrt() -> Iterator[Check]:
 
 
 def _weights() -> Iterator[Check]:
-    from rsov.models.registry import load_segmenter
+    from rsov.models.registry import DEFAULT, find_weights, load_segmenter
 
-    card = load_segmenter("bundled", device="cpu", precision="fp32").card
-    yield Check("model bundled", "ok", f"{card.version}, sha256 {card.sha256[:16]}")
+    card = load_segmenter(DEFAULT, device="cpu", precision="fp32").card
+    size = find_weights(DEFAULT).stat().st_size / 1e6
+    value = f"version {card.version}, {size:.1f} MB, sha256 {card.sha256[:16]}, {card.gsd:g} m per pixel"
+    yield Check(f"model {DEFAULT}", "ok", value)
 
 
 def _text_encoder() -> Iterator[Check]:
     from rsov.text import encoder
 
-    yield Check("text encoder", "ok", f"{encoder.__name__}")
+    encoder.encode(["forest"])  # checks the hash of the weights when it loads them
+    yield Check("text encoder", "ok", f"{encoder.NAME}, sha256 {encoder.SHA256[:16]}")
 
 
 def _processor() -> Iterator[Check]:
@@ -248,7 +247,15 @@ def _processor() -> Iterator[Check]:
 
 
 def _memory() -> Iterator[Check]:
-    yield from ()
+    from rsov.engine.budget import cpu_count, memory_budget, memory_limit
+
+    limit, budget = memory_limit(), memory_budget(None)
+    yield Check(
+        "memory", "ok", f"{limit / 2**30:.1f} GiB may be used here, {budget / 2**30:.1f} GiB by default"
+    )
+    count, machine = cpu_count(), os.cpu_count() or 1
+    limited = "" if count == machine else f" of {machine} (affinity or control group)"
+    yield Check("CPUs", "ok", f"{count}{limited}")
 
 
 def _places() -> Iterator[Check]:
