@@ -312,7 +312,7 @@ def test_gsd_rule() -> None:
     assert scale(3.0) == (1 / 3, ["W-coarse-gsd"])
     assert scale(10.0) == (0.25, ["W-coarse-gsd"])
     assert scale(0.5, 1.0) == (2.0, [])
-    assert scale(1000.0, 0.5) == (0.25, [])
+    assert scale(1000.0, 0.5) == (0.25, ["W-work-gsd"])
     assert choose_scale(None, 0.5, (0.25, 1.0), None, Notices()) == (1.0, 1.0)
 
 
@@ -506,3 +506,46 @@ def test_bad_areas_of_interest(tmp_path: Path) -> None:
     with pytest.raises(InputError) as caught:
         scene(write(tmp_path / "b.tif", texture(), crs=None), aoi=far)
     assert caught.value.id == "E-aoi-crs"
+
+
+@pytest.mark.parametrize(
+    "dtype", ["uint8", "int8", "uint16", "int16", "uint32", "int32", "float32", "float64", "int64", "uint64"]
+)
+def test_warped_pictures_of_every_type_know_where_they_are(tmp_path: Path, dtype: str) -> None:
+    mask = valid(write(tmp_path / "a.tif", (texture(100, 100) % 100).astype(dtype)), dst_crs="EPSG:25833")
+    assert mask[40:60, 40:60].all()
+    assert not mask[0, 0]
+    assert 0.6 < mask.mean() < 0.99
+
+
+def test_warped_internal_masks_and_palettes(tmp_path: Path) -> None:
+    inner = np.full((100, 100), 255, np.uint8)
+    inner[:50] = 0
+    with rasterio.Env(GDAL_TIFF_INTERNAL_MASK=True):
+        path = write(tmp_path / "m.tif", texture(100, 100), after=lambda out: out.write_mask(inner))
+    assert 0.3 < valid(path, dst_crs="EPSG:25833").mean() < 0.55
+    indices = (texture(100, 100, 1) % 4).astype(np.uint8)
+    colours = {0: (10, 20, 30, 255), 1: (200, 100, 50, 255), 2: (0, 255, 0, 255), 3: (1, 2, 3, 255)}
+    path = write(
+        tmp_path / "p.tif", indices, photometric="PALETTE", after=lambda out: out.write_colormap(1, colours)
+    )
+    pixels = read(path, dst_crs="EPSG:25833")
+    found = set(map(tuple, pixels.data[:, pixels.valid].T.tolist()))
+    assert found == {colour[:3] for colour in colours.values()}, "colour numbers are not interpolated"
+
+
+def test_near_infrared_tagged_as_alpha_cannot_be_warped(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.tif", texture(100, 100, 4), alpha="YES")
+    notices = Notices()
+    with pytest.raises(InputError) as caught:
+        scene(path, notices, dst_crs="EPSG:25833")
+    assert caught.value.id == "E-warp-alpha"
+    assert "-b 1 -b 2 -b 3" in caught.value.fix
+
+
+def test_work_gsd_without_a_known_gsd_counts_from_the_models(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.png", texture(), driver="PNG", crs=None, transform=None)
+    assert scene(path, work_gsd=1.0).work.width == 32
+    notices = Notices()
+    assert scene(path, notices, work_gsd=0.01).work.width == 256
+    assert "W-work-gsd" in ids(notices)

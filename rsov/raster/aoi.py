@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from affine import Affine
 
 from rsov.errors import InputError
+from rsov.types import Window
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -17,7 +19,7 @@ if TYPE_CHECKING:
     from shapely import Polygon
     from shapely.geometry.base import BaseGeometry
 
-    from rsov.types import Grid, Window
+    from rsov.types import Grid
 
 _SEGMENTS_PER_SIDE = 64
 """Straight lines bend when reprojected; the outline is cut into pieces of 1/64 of its extent first."""
@@ -32,7 +34,20 @@ class AreaOfInterest:
         self._tree = shapely.STRtree(polygons)
         self._polygons = np.asarray(polygons, object)
         shapely.prepare(self._polygons)
-        self.bounds: tuple[float, float, float, float] = tuple(shapely.total_bounds(self._polygons))
+
+    def extent(self) -> Window:
+        """The whole pixels that hold all polygons."""
+        import shapely
+
+        left, top, right, bottom = shapely.total_bounds(self._polygons)
+        col, row = math.floor(left), math.floor(top)
+        return Window(col, row, max(1, math.ceil(right) - col), max(1, math.ceil(bottom) - row))
+
+    def moved(self, columns: int, rows: int) -> AreaOfInterest:
+        """The same polygons on a grid that starts elsewhere."""
+        from shapely.affinity import translate
+
+        return AreaOfInterest([translate(polygon, columns, rows) for polygon in self._polygons])
 
     def outside(self, window: Window) -> bool:
         """No polygon touches the window (in grid pixels)."""

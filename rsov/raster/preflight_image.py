@@ -11,6 +11,7 @@ _PNG_HEAD = 8
 _MAX_CHUNK = 1 << 31
 _JPEG_END = b"\xff\xd9"
 _START_OF_SCAN = 0xDA
+_ORIENTATION = 0x0112
 _STANDALONE = {0x01, *range(0xD0, 0xD8)}
 
 
@@ -86,14 +87,25 @@ def jp2_fault(file: BinaryIO, size: int) -> str:
     return "it has no code stream"
 
 
-def exif_orientation(file: BinaryIO) -> int:
-    """EXIF orientation 1..8 of a JPEG or PNG, 1 if none is given."""
-    from PIL import Image
+def png_exif(file: BinaryIO) -> bytes:
+    """The Exif data of a PNG that passed :func:`png_fault`, empty if there are none (GDAL does not tell)."""
+    file.seek(_PNG_HEAD)
+    while len(head := file.read(8)) == 8:
+        length, name = struct.unpack(">I4s", head)
+        if name == b"eXIf":
+            return file.read(length)
+        file.seek(length + 4, 1)
+    return b""
 
-    file.seek(0)
+
+def orientation(exif: bytes) -> int:
+    """Orientation 1..8 in Exif data, 1 if none is given."""
+    from PIL.Image import Exif
+
+    tags = Exif()
     try:
-        with Image.open(file) as image:
-            value = image.getexif().get(0x0112, 1)
-    except (OSError, ValueError, SyntaxError):
+        tags.load(b"Exif\0\0" + exif)
+        value = tags.get(_ORIENTATION, 1)
+    except (OSError, ValueError, SyntaxError, struct.error):
         return 1
     return int(value) if value in range(1, 9) else 1

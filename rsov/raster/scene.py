@@ -68,7 +68,7 @@ class AxisMap:
         return (self.scale_x, self.offset_x, self.scale_y, self.offset_y) == (1.0, 0.0, 1.0, 0.0)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Scene:
     """A picture that passed all checks. Nothing is read but samples; readers are opened per thread.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -94,11 +95,18 @@ class ChunkLattice:
         """Keys, and the source pixels owned, of the chunks under a window of the source grid."""
         if window.width == 0 or window.height == 0:
             return
-        column_starts = np.asarray([round(c * self.work.scale_x) for c in self.columns])
-        row_starts = np.asarray([round(r * self.work.scale_y) for r in self.rows])
+        column_starts, row_starts = self._source_starts
         for r in _touched(row_starts, window.row, window.bottom):
             for c in _touched(column_starts, window.col, window.right):
                 yield (r, c), self.work.owned(self._place(r, c), self.width, self.height)
+
+    @cached_property
+    def _source_starts(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """First source column and row that the chunks own."""
+        return (
+            np.asarray([round(c * self.work.scale_x) for c in self.columns]),
+            np.asarray([round(r * self.work.scale_y) for r in self.rows]),
+        )
 
     def _place(self, r: int, c: int) -> Window:
         left, top = int(self.columns[c]), int(self.rows[r])

@@ -70,6 +70,13 @@ def warp_for(
             )
     assert source_crs is not None  # noqa: S101 - refused above and by locate
     grid = _warped_grid(ds, place, source_crs, target or source_crs, points)
+    if bands.mask.kind != "alpha" and any(interp.name == "alpha" for interp in ds.colorinterp):
+        name = Path(ds.name).name
+        raise InputError(
+            "E-warp-alpha",
+            f"{name} has a band tagged alpha that is used as data; GDAL cannot warp that",
+            fix=f"copy the colours first: gdal_translate -b 1 -b 2 -b 3 {name} rgb.tif",
+        )
     numbers = [v for v in bands.mask.nodata if v is not None]
     return Warp(
         grid,
@@ -77,6 +84,7 @@ def warp_for(
         None if points else place.grid.transform,
         nodata=numbers[0] if bands.mask.kind == "nodata" and numbers else None,
         unified="YES" if bands.mask.every else "PARTIAL",
+        nearest=bands.palette is not None,
         add_alpha=bands.mask.kind != "alpha",
     )
 

@@ -10,9 +10,10 @@ import numpy as np
 from affine import Affine
 
 from rsov.errors import ResourceError
-from rsov.raster.aoi import read_aoi
+from rsov.raster.aoi import AreaOfInterest, read_aoi
 from rsov.raster.env import check_environment, forbidden_drivers
 from rsov.raster.preflight import Source, check_source
+from rsov.raster.preflight_image import orientation, png_exif
 from rsov.raster.radiometry import estimate, parse_rule, read_stats
 from rsov.raster.scene import Scene
 from rsov.raster.scene_bands import BandPlan, MaskPlan, plan_bands
@@ -37,6 +38,8 @@ if TYPE_CHECKING:
 _BLOCK_SHARE = 4
 """A decoded block may take this part of the memory budget: GDAL holds it, rsov a copy, the codec its own."""
 _UNCOMPRESSED = 1
+_FULL_ALPHA = {"uint16": 65535, "int16": 32767, "int8": 32767}
+"""What GDAL's warper writes where a pixel is covered; 255 for all other types."""
 _MEAN_PIXELS = 200_000
 _ALPHA_VALUES, _ALPHA_SHARE = 2, 0.05
 """A band tagged alpha is data if it has more than two values between none and full, in more than 5 % of its
@@ -85,7 +88,7 @@ def build_scene(
         grid = opened.place.grid.crop(window)
         aoi = read_aoi(options.aoi, grid) if options.aoi is not None else None
         if aoi is not None:
-            window, grid, aoi = _crop_to_aoi(window, grid, options.aoi, aoi.bounds)
+            window, grid, aoi = _crop_to_aoi(window, grid, aoi)
         raw, sample = _sampled(opened, options, window, path.name, notices)
         radiometry = stats or estimate(
             sample.values, rule, raw.bands.scales, raw.bands.offsets, raw.bands.max_value
@@ -140,7 +143,7 @@ def _open(source: Source, options: ReadOptions, notices: Notices) -> _Opened:
     with view.open() as ds:
         check_crs(ds, options, name)
         _check_block(source, ds, options)
-        bands = plan_bands(ds, options, name, notices)
+        bands = _judge_alpha(view, ds, plan_bands(ds, options, name, notices), options, notices)
         if source.directory is not None and source.directory.nodata and ds.nodata is None:
             notices.warn(
                 "W-nodata-range",
@@ -149,13 +152,13 @@ def _open(source: Source, options: ReadOptions, notices: Notices) -> _Opened:
         place = locate(ds, options, source.path, notices)
         facts = _facts(source, ds)
         block = ds.block_shapes[bands.indexes[0] - 1]
-        orientation = _orientation(source, options, place, notices)
+        turned = _orientation(source, ds, options, place, notices)
         like = like_grid(options.like) if options.like is not None else None
         warp = warp_for(ds, place, bands, options, like)
-        if orientation > 1:
+        if turned > 1:
             from rasterio.crs import CRS
 
-            warp = upright(orientation, ds.width, ds.height, CRS.from_epsg(3857))
+            warp = upright(turned, ds.width, ds.height, CRS.from_epsg(3857))
     if warp is None:
         return _Opened(view, place, bands, block, facts)
     view = view.warped(warp)
@@ -168,12 +171,9 @@ def _open(source: Source, options: ReadOptions, notices: Notices) -> _Opened:
         place = Place(warp.grid, gsd, f"{place.how}, warped", gsd_how)
     with view.open() as ds:
         block = ds.block_shapes[0]
-        if warp.add_alpha or bands.mask.kind == "alpha":
-            alpha = ds.count if warp.add_alpha else bands.mask.alpha
-            half = 0.5 if bands.bits == 0 else float(1 << (np.dtype(bands.dtype).itemsize * 8 - 1))
-            if np.dtype(bands.dtype).kind == "i":
-                half /= 2
-            mask = MaskPlan("alpha", alpha, half, finite=bands.mask.finite)
+        if warp.add_alpha:
+            full = _FULL_ALPHA.get(bands.dtype, 255)
+            mask = MaskPlan("alpha", ds.count, (full + 1) / 2, finite=bands.mask.finite)
             bands = replace(bands, mask=mask)
     return _Opened(view, place, bands, block, facts)
 
@@ -199,14 +199,17 @@ def _check_block(source: Source, ds: DatasetReader, options: ReadOptions) -> Non
         )
 
 
-def _orientation(source: Source, options: ReadOptions, place: Place, notices: Notices) -> int:
+def _orientation(
+    source: Source, ds: DatasetReader, options: ReadOptions, place: Place, notices: Notices
+) -> int:
     """EXIF orientation to apply, 1 = none."""
-    if source.driver not in ("JPEG", "PNG"):
-        return 1
-    from rsov.raster.preflight_image import exif_orientation
-
-    with source.path.open("rb") as file:
-        value = exif_orientation(file)
+    value = 1
+    if source.driver == "JPEG":
+        text = ds.tags().get("EXIF_Orientation", "1").strip()
+        value = int(text) if text in set("12345678") else 1
+    elif source.driver == "PNG":
+        with source.path.open("rb") as file:
+            value = orientation(png_exif(file))
     if value == 1:
         return 1
     if place.how != "none":
@@ -249,41 +252,30 @@ def _facts(source: Source, ds: DatasetReader) -> dict[str, Any]:
     return facts
 
 
-def _crop_to_aoi(
-    window: Window, grid: Grid, path: Path | None, bounds: tuple[float, ...]
-) -> tuple[Window, Grid, Any]:
-    """Narrow the picture to the bounding box of the polygons, and express them on that grid."""
-    left, top = max(0, int(np.floor(bounds[0]))), max(0, int(np.floor(bounds[1])))
-    right, bottom = min(grid.width, int(np.ceil(bounds[2]))), min(grid.height, int(np.ceil(bounds[3])))
-    part = Window(left, top, max(1, right - left), max(1, bottom - top))
-    cropped = grid.crop(part)
-    assert path is not None  # noqa: S101 - narrowed by the caller
-    return (
-        Window(window.col + part.col, window.row + part.row, part.width, part.height),
-        cropped,
-        read_aoi(path, cropped),
-    )
+def _crop_to_aoi(window: Window, grid: Grid, aoi: AreaOfInterest) -> tuple[Window, Grid, AreaOfInterest]:
+    """Narrow the picture to the bounding box of the polygons, and move them to that grid."""
+    box = aoi.extent().intersect(grid.window)
+    moved = Window(window.col + box.col, window.row + box.row, box.width, box.height)
+    return moved, grid.crop(box), aoi.moved(-box.col, -box.row)
 
 
-def _raw_reader(opened: _Opened, bands: BandPlan, options: ReadOptions) -> RawReader:
-    sparse = None
-    source = opened.view.source
-    if opened.view.warp is None and source.directory is not None and bands.mask.kind in ("alpha", "nodata"):
+def _raw_reader(opened: _Opened, options: ReadOptions) -> RawReader:
+    """A reader of samples. Blocks without data are invalid by the file's own nodata, not by a stated one."""
+    sparse, source, kind = None, opened.view.source, opened.bands.mask.kind
+    own = kind == "alpha" or (kind == "nodata" and options.nodata is None)
+    if opened.view.warp is None and source.directory is not None and own:
         sparse = source.directory.sparse()
-    return RawReader(opened.view, bands, opened.block, sparse, options.on_bad_block == "nodata", BadBlocks())
+    skip_bad = options.on_bad_block == "nodata"
+    return RawReader(opened.view, opened.bands, opened.block, sparse, skip_bad, BadBlocks())
 
 
 def _sampled(
     opened: _Opened, options: ReadOptions, window: Window, name: str, notices: Notices
 ) -> tuple[RawReader, Sample]:
-    """Take the sample; if it shows that the alpha band is data, plan again without it."""
-    raw = _raw_reader(opened, opened.bands, options)
+    """Take the sample, and say what it shows."""
+    raw = _raw_reader(opened, options)
     with opened.view.open() as ds:
         sample = take_sample(raw, ds, window)
-        bands = _judge_alpha(opened, options, sample, ds, name=name, notices=notices)
-        if bands is not opened.bands:
-            raw = _raw_reader(opened, bands, options)
-            sample = take_sample(raw, ds, window)
     if sample.isolated > 0.01:
         notices.warn(
             "W-nodata-holes",
@@ -296,14 +288,16 @@ def _sampled(
 
 
 def _judge_alpha(
-    opened: _Opened, options: ReadOptions, sample: Sample, ds: DatasetReader, *, name: str, notices: Notices
+    view: View, ds: DatasetReader, bands: BandPlan, options: ReadOptions, notices: Notices
 ) -> BandPlan:
     """The band plan after a look at the band tagged alpha: its full value, or that it is data."""
-    bands, values = opened.bands, sample.alpha
     dtype = np.dtype(bands.dtype)
-    if bands.mask.kind != "alpha" or opened.view.warp is not None or values.size == 0 or dtype.kind == "f":
+    if bands.mask.kind != "alpha" or dtype.kind == "f":
         return bands
-    largest = int(values.max())
+    name, shape = view.source.path.name, ds.block_shapes[bands.indexes[0] - 1]
+    raw = RawReader(view, bands, shape, None, options.on_bad_block == "nodata", BadBlocks())
+    values = take_sample(raw, ds, Window(0, 0, ds.width, ds.height)).alpha
+    largest = int(values.max()) if values.size else 0
     full = next(top for top in (1, 255, np.iinfo(dtype).max) if largest <= top)  # 8 bits in 16 are common
     between = values[(values != 0) & (values != full)]
     data = len(np.unique(between)) > _ALPHA_VALUES and between.size > _ALPHA_SHARE * values.size
@@ -314,10 +308,7 @@ def _judge_alpha(
             "treated as data (--alpha yes or no)",
         )
         return plan_bands(ds, replace(options, alpha="no"), name, notices)
-    threshold = (full + 1) / 2
-    if threshold == bands.mask.threshold:
-        return bands
-    return replace(bands, mask=replace(bands.mask, threshold=threshold))
+    return replace(bands, mask=replace(bands.mask, threshold=(full + 1) / 2)) if largest else bands
 
 
 def _mean_colour(sample: Sample, decoder: Decoder) -> NDArray[np.uint8]:

@@ -37,7 +37,7 @@ _EXIF_AFFINES: dict[int, Callable[[int, int], Affine]] = {
 
 @dataclass(frozen=True)
 class Warp:
-    """A view on another grid: bilinear at native resolution, or exact turns of an upright picture."""
+    """A view on another grid at native resolution: bilinear, nearest for colour numbers, or an exact turn."""
 
     grid: Grid
     source_crs: CRS
@@ -46,6 +46,7 @@ class Warp:
     nodata: float | None = None
     unified: str = "YES"
     exact: bool = False
+    nearest: bool = False
     add_alpha: bool = True
 
 
@@ -123,7 +124,7 @@ def _warped(ds: DatasetReader, warp: Warp) -> Any:
     options: dict[str, Any] = {
         "crs": warp.grid.crs,
         "src_crs": warp.source_crs,
-        "resampling": Resampling.nearest if warp.exact else Resampling.bilinear,
+        "resampling": Resampling.nearest if warp.nearest else Resampling.bilinear,
     }
     if (
         warp.source_transform is not None
@@ -155,7 +156,7 @@ def upright(orientation: int, width: int, height: int, crs: CRS) -> Warp:
     turned = (height, width) if orientation >= 5 else (width, height)
     grid = Grid(*turned, Affine.identity(), crs)
     affine = _EXIF_AFFINES[orientation](width, height)
-    return Warp(grid, crs, affine, exact=True, add_alpha=False)
+    return Warp(grid, crs, affine, exact=True, nearest=True, add_alpha=False)
 
 
 def deepest(error: BaseException) -> str:

@@ -70,14 +70,21 @@ def choose_scale(
 
     Inside the model's range the picture is read as it is; finer ones at ``model_gsd``; coarser ones enlarged
     to the coarse end of the range, at most :data:`MAX_ENLARGEMENT` times. Pixels that are not square become
-    square, as fine as their finer side. Without a known GSD pixels are read as they are.
+    square, as fine as their finer side. Without a known GSD the picture counts as if at ``model_gsd``.
     """
     if gsd is None:
-        return 1.0, 1.0
+        if work_gsd is None:
+            return 1.0, 1.0
+        gsd = model_gsd, model_gsd
     finest, coarsest = model_range
     own = min(gsd)
     if work_gsd is not None:
         target = max(work_gsd, own / MAX_ENLARGEMENT)
+        if target > work_gsd * (1 + SAME_GSD):
+            notices.warn(
+                "W-work-gsd",
+                f"--work-gsd {work_gsd:g}: pixels of {own:.3g} m are enlarged to {target:.3g} m, not more",
+            )
     elif own < finest * (1 - SAME_GSD):
         target = model_gsd
     elif own > coarsest * (1 + SAME_GSD):
