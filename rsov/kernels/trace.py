@@ -16,9 +16,13 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 import numpy as np
+from numba.extending import register_jitable
 from numpy.typing import NDArray
 
 from rsov.kernels._jit import njit
+
+inlined = register_jitable(inline="always")
+"""For what runs at every corner: handing over so many arrays would cost as much as the work."""
 
 I32 = NDArray[np.int32]
 I64 = NDArray[np.int64]
@@ -143,7 +147,7 @@ def _label_row(store: Store, new: int, conf: Any) -> None:
         ids[start:c] = region
 
 
-@njit
+@inlined
 def _new_vertex(vertices: I32, free: I32, made: I32, n: I64, mark: int) -> int:
     n[N_FREE] -= 1
     v = free[n[N_FREE]]
@@ -155,7 +159,7 @@ def _new_vertex(vertices: I32, free: I32, made: I32, n: I64, mark: int) -> int:
     return int(v)
 
 
-@njit
+@inlined
 def _list_vertex(regions: I64, vertices: I32, region: int, v: int) -> None:
     if regions[region, HEAD] < 0:
         regions[region, HEAD] = v
@@ -164,7 +168,7 @@ def _list_vertex(regions: I64, vertices: I32, region: int, v: int) -> None:
     regions[region, TAIL] = v
 
 
-@njit
+@inlined
 def _corner(
     vertices: I32, regions: I64, free: I32, made: I32, n: I64, around: I32, x: int, fixed: bool
 ) -> None:
