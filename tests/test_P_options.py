@@ -256,7 +256,17 @@ def test_P28_numbers_and_case_do_not_follow_the_locale(tmp_path):
 def test_the_table_the_dataclass_and_the_keywords_agree():
     fields = {field.name for field in dataclasses.fields(PredictOptions)}
     assert fields == {*typing.get_type_hints(PredictKeywords), "model"}
-    cli_only = {"prompts", "output", "inputs_file", "json", "quiet", "verbose", "progress", "log_file"}
+    cli_only = {
+        "prompts",
+        "output",
+        "inputs_file",
+        "json",
+        "quiet",
+        "verbose",
+        "progress",
+        "log_file",
+        "color",
+    }
     assert {option.name for option in PREDICT} == fields | cli_only
     hints, wanted = typing.get_type_hints(PredictKeywords), typing.get_type_hints(PredictOptions)
     assert hints == {name: hint for name, hint in wanted.items() if name != "model"}

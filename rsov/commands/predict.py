@@ -13,6 +13,7 @@ from rsov.commands.parser import command_from_table
 from rsov.commands.settings import settle
 from rsov.commands.table import PREDICT
 from rsov.errors import RsovError, UsageError
+from rsov.term import set_colour
 
 if TYPE_CHECKING:
     from rsov.commands.progress import Screen
@@ -46,6 +47,7 @@ def run(inputs: list[str], given: dict[str, Any], config: str | None, use_config
     inputs = [*inputs, *_listed(values.pop("inputs_file", None), prompts)]
     as_json = values.pop("json", False)
     quiet, verbose = values.pop("quiet", False), values.pop("verbose", 0)
+    set_colour(values.pop("color", "auto"))
     style, log = values.pop("progress", "auto"), values.pop("log_file", None)
     if quiet and verbose:
         raise UsageError(

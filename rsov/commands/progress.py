@@ -85,9 +85,12 @@ class Screen:
         console = term.stderr()
         console.print(areas_table(result.areas, title=result.input.name))
         timing, metrics = result.report["timing"], result.report["metrics"]
+        peak = metrics["peak_rss_bytes"]
+        memory = f", peak {peak / 2**30:.1f} GB" if peak else ""
         term.say(
-            f"{metrics['tiles']:,} tiles, {metrics['polygons']:,} polygons in {duration(timing['total_s'])}"
-            f" ({timing['mpx_per_s']:.2f} Mpx/s); report: {result.outputs['report']}"
+            f"{counted(metrics['tiles'], 'tile')}, {counted(metrics['polygons'], 'polygon')}"
+            f" in {duration(timing['total_s'])}"
+            f" ({timing['mpx_per_s']:.2f} Mpx/s{memory}); report: {result.outputs['report']}"
         )
 
     def stage(self, path: Path, name: str) -> None:
@@ -160,6 +163,11 @@ class Screen:
             line = {"time": time.strftime("%FT%T%z"), "kind": kind, **values}
             self._log.write(term.mask(json.dumps(line)) + "\n")
             self._log.flush()
+
+
+def counted(count: int, thing: str) -> str:
+    """``1 tile``, ``4,032 tiles``."""
+    return f"{count:,} {thing}{'' if count == 1 else 's'}"
 
 
 def duration(seconds: float) -> str:

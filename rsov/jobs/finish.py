@@ -20,7 +20,7 @@ from rsov.raster.cog import class_spec, kept_points, score_spec, write_cog
 from rsov.raster.faults import writing
 from rsov.raster.sieve import sieve
 from rsov.raster.style import polygon_qml, raster_qml
-from rsov.raster.workfile import WorkRaster, row_blocks
+from rsov.raster.workfile import BLOCK, WorkRaster, row_blocks
 from rsov.report.quicklook import Quicklook
 from rsov.report.summary import ClassArea, class_areas
 from rsov.types import NODATA, Window
@@ -43,6 +43,8 @@ if TYPE_CHECKING:
     from rsov.types import Grid, Legend, Notices, Part
 
 SCORE_NODATA = 255
+PASS_PIXELS = 32 << 20
+"""Labels held at once in the pass over the finished map; very wide maps are read in thinner bands (M02)."""
 
 
 class WorkFiles:
@@ -80,11 +82,14 @@ class Tally:
         self._grid = grid
         self._pixels = np.zeros(int(np.iinfo(dtype).max) + 1, np.int64)
         self._area: NDArray[np.float64] | None = np.zeros(self._pixels.size)
+        self._all = np.ones((0, grid.width), np.bool_)
 
     def add(self, row: int, labels: NDArray[Any]) -> None:
         """Rows from ``row`` on."""
         counts = np.zeros_like(self._pixels)
-        count_values(labels[np.newaxis], np.ones(labels.shape, np.bool_), counts)
+        if len(self._all) < len(labels):
+            self._all = np.ones(labels.shape, np.bool_)
+        count_values(labels[np.newaxis], self._all[: len(labels)], counts)
         self._pixels += counts
         area = pixel_area(self._grid, Window(0, row, labels.shape[1], labels.shape[0]))
         if area is None:
@@ -213,11 +218,11 @@ class Finisher:
 
     def _rows(self, labels: Path, tally: Tally | None) -> Iterator[RowBlock]:
         """Row blocks for the polygons; areas and quicklook are filled on the way."""
-        work = self._work
-        confidence = (
-            row_blocks(work.confidence.path) if work is not None and work.confidence is not None else None
-        )
-        for row, block in row_blocks(labels):
+        work, confidence = self._work, None
+        height = max(1, min(BLOCK, PASS_PIXELS // self._grid.width))
+        if work is not None and work.confidence is not None:
+            confidence = row_blocks(work.confidence.path, rows=height)
+        for row, block in row_blocks(labels, rows=height):
             self._stop.check()
             if tally is not None:
                 tally.add(row, block)

@@ -10,7 +10,7 @@ from importlib import metadata
 from typing import TYPE_CHECKING, Any
 
 import rsov
-from rsov.errors import InputError, Interrupted
+from rsov.errors import InputError, Interrupted, ResourceError
 from rsov.jobs.options import OptionError
 from rsov.jobs.predict_progress import Step
 from rsov.types import NODATA, Notices
@@ -94,7 +94,22 @@ class MapJob:
         )
 
     def run(self, tools: Tools) -> MapResult:
-        """Read, plan, classify, finish, publish."""
+        """Read, plan, classify, finish, publish.
+
+        Raises:
+            RsovError: whatever went wrong; nothing of this map is on disk then.
+        """
+        try:
+            return self._run(tools)
+        except MemoryError as error:
+            raise ResourceError(
+                "E-memory",
+                f"the memory ran out at {self.path.name}",
+                why=f"the plan was made for {tools.budget / 2**20:,.0f} MB",
+                fix=f"--max-memory {tools.budget // 2**21}M plans with half of it",
+            ) from error
+
+    def _run(self, tools: Tools) -> MapResult:
         from rsov.jobs.finish import Finisher
         from rsov.raster.publish import Publication
 
