@@ -184,6 +184,15 @@ def test_the_cache_is_taken_again_until_the_picture_changes(tmp_path: Path) -> N
     assert cache_picture(item.train[0], tmp_path / "cache").high == 9
 
 
+def test_a_label_of_an_unnamed_class_is_refused(tmp_path: Path) -> None:
+    folder = make_set(tmp_path)
+    Image.fromarray(np.full((96, 96), 7, np.uint8)).save(folder / "labels" / "a.png")
+    item = read_set(folder)
+    assert isinstance(item, DataSet)
+    with pytest.raises(InputError, match="the class 7"):
+        cache_set(item, item.train, tmp_path / "cache")
+
+
 def test_halving_is_the_mean() -> None:
     rgb = np.arange(4 * 5 * 3, dtype=np.uint8).reshape(4, 5, 3)
     expected = rgb[:4, :4].reshape(2, 2, 2, 2, 3).mean((1, 3))

@@ -12,6 +12,7 @@ import numpy as np
 
 from rsov.datasets.pictures import joint_percentiles, read_picture
 from rsov.datasets.sets import IGNORE, DataSet, PictureRef
+from rsov.errors import InputError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -118,7 +119,23 @@ def cache_set(
     folder: Path,
     report: Callable[[str], None] = lambda _: None,
 ) -> list[CachedPicture]:
-    """Cache pictures of a set; those without a labelled pixel are left out."""
-    pictures = [cache_picture(ref, folder / dataset.name / Path(ref.name).stem) for ref in refs]
+    """Cache pictures of a set; those without a labelled pixel are left out.
+
+    Raises:
+        InputError: a label holds a class that the set does not name.
+    """
+    named = {str(item.id) for item in dataset.classes}
+    pictures = []
+    for ref in refs:
+        picture = cache_picture(ref, folder / dataset.name / Path(ref.name).stem)
+        unknown = sorted(set(picture.counts) - named)
+        if unknown:
+            raise InputError(
+                "E-dataset-label",
+                f"a label holds the class {unknown[0]}, which the data set does not name",
+                where=str(ref.label),
+                fix="name it in dataset.toml, or set these pixels to 255",
+            )
+        pictures.append(picture)
     report(f"{dataset.name}: {len(pictures)} pictures")
     return [picture for picture in pictures if picture.counts]
