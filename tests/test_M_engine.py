@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import threading
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -22,6 +23,7 @@ from tests.support.memory import forget_peak, peak, resident
 from tests.support.models import ColourSegmenter, RandomSegmenter
 from tests.support.scenes import ArrayScene, ArraySink, EndlessScene, NoSink, legend
 
+ROOT = Path(__file__).resolve().parent.parent
 MB = 2**20
 GB = 2**30
 NOTHING = Background(())
@@ -260,3 +262,22 @@ def test_M20_no_leak_over_2000_tiles():
 
     classify(EndlessScene(48 * 45, 48 * 45), model, on_progress=note)
     assert (seen[2000] - seen[200]) / 1800 < 10_000
+
+
+def test_the_memory_of_the_network_is_given_back_after_the_run():
+    """The allocator keeps freed blocks for the next tile; what comes after the tiles needs the room."""
+    code = (
+        "from rsov.engine.runtime import give_back_memory, start\n"
+        "start(1)\n"
+        "import torch\n"
+        "from tests.support.memory import resident\n"
+        "blocks = [torch.ones(5 * 2**20) for _ in range(10)]\n"
+        "del blocks\n"
+        "kept = resident()\n"
+        "give_back_memory()\n"
+        "print(kept - resident())\n"
+    )
+    if not sys.platform.startswith("linux"):
+        pytest.skip("glibc only")
+    freed = int(subprocess.check_output([sys.executable, "-c", code], text=True, cwd=ROOT))
+    assert freed > 150 * MB

@@ -16,6 +16,7 @@ from rsov.engine.decide import Decider, Sink
 from rsov.engine.forward import Forward
 from rsov.engine.plan import PartSpec, Plan, TileSpec, rows_to_add
 from rsov.engine.reading import ReaderPool, Scene
+from rsov.engine.runtime import give_back_memory
 from rsov.errors import ExitCode, Interrupted
 from rsov.types import Legend, Notices
 
@@ -100,6 +101,7 @@ def run(  # noqa: PLR0917 - the six things a run joins
     steps = _steps(plan, plan.parts() if chosen is None else chosen)
     with ReaderPool(scene, readers) as pool, decider:
         loop.work(pool.ahead(steps))
+    give_back_memory()
     loop.stats.parts, loop.stats.valid_pixels = decider.parts, decider.valid_pixels
     return loop.stats
 

@@ -47,6 +47,13 @@ def keep_freed_memory() -> bool:
     return False
 
 
+def give_back_memory() -> None:
+    """Return what :func:`keep_freed_memory` kept, once the network has run: what follows needs it."""
+    if sys.platform.startswith("linux"):
+        with contextlib.suppress(OSError, AttributeError):
+            ctypes.CDLL("libc.so.6").malloc_trim(0)
+
+
 def start(threads: int | None = None) -> int:
     """Prepare this process for a run; call it in the main thread before torch is imported.
 
