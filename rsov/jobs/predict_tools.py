@@ -35,13 +35,12 @@ class Tools:
         Raises:
             RsovError: no such model, a wrong background file, a size that is none.
         """
-        from rsov.engine.budget import memory_budget
-        from rsov.engine.runtime import start
+        from rsov.engine.budget import cpu_count, memory_budget
         from rsov.models.registry import model_card
         from rsov.text.background import choose_background
 
         budget = memory_budget(options.max_memory)
-        threads = start(options.jobs)
+        threads = options.jobs or cpu_count()
         card = model_card(options.model) if segmenter is None else segmenter.card
         tools = cls(legend, options, card, segmenter, budget, threads, notices)
         if options.background not in (None, "default"):
@@ -61,10 +60,16 @@ class Tools:
         return sentence_embedder(cache_home(), self.notices)
 
     def load(self) -> tuple[Segmenter, Head]:
-        """The loaded model and the head of the legend; the same at every call."""
+        """The loaded model and the head of the legend; the same at every call.
+
+        torch is imported here, after the process was prepared for it.
+        """
+        from rsov.engine.runtime import start
         from rsov.models.registry import load_segmenter
         from rsov.text.background import choose_background
 
+        if self.head is None:
+            start(self.options.jobs)
         if self.background is None:
             self.background = choose_background(self.legend, self.options.background, self.embed)
         if self.segmenter is None:

@@ -24,7 +24,7 @@ def find_weights(model: str | Path) -> Path:
     Raises:
         ModelError: no such name or file, or a folder with no or several weights files.
     """
-    from rsov.models.bundled.weights import shipped_path
+    from rsov.models.bundled.card import shipped_path
 
     if model == DEFAULT:
         return shipped_path()
@@ -59,8 +59,8 @@ def model_card(model: str | Path = DEFAULT) -> ModelCard:
     Raises:
         ModelError: no such model, or its card cannot be read.
     """
+    from rsov.models.bundled.card import read_card
     from rsov.models.bundled.content import require_safetensors
-    from rsov.models.bundled.weights import read_card
 
     path = find_weights(model)
     if not path.is_file():

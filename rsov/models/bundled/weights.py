@@ -10,8 +10,6 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-from importlib import resources
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
@@ -20,45 +18,15 @@ from safetensors.torch import load, save
 from torch import Tensor
 
 from rsov.errors import ModelError
-from rsov.models.bundled.content import read_json, require_safetensors
-from rsov.models.bundled.network import BundledNetwork, NetworkShape
-from rsov.models.protocol import ModelCard
+from rsov.models.bundled.card import NAME, BundledCard, read_card, shipped_path
+from rsov.models.bundled.content import require_safetensors
+from rsov.models.bundled.network import BundledNetwork
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from pathlib import Path
 
-NAME = "bundled"
-
-
-@dataclasses.dataclass(frozen=True)
-class BundledCard(ModelCard):
-    """Card of a bundle: what the engine needs, and what the weights are.
-
-    `halo` (px) is how far the edge of a tile is felt; `temperature` divides the logits before a softmax over
-    prompts.
-    """
-
-    trunk: str = "efficientnet-lite0"
-    coarse_channels: int = 128
-    fine_channels: int = 96
-    text_encoder_sha256: str = ""
-    logit_scale: float = 1.0
-    temperature: float = 1.0
-    sigmoid_scale: float = 1.0
-    sigmoid_bias: float = 0.0
-    halo: int = 128
-    steps: int = 0
-    data_sets: tuple[str, ...] = ()
-
-    @property
-    def network_shape(self) -> NetworkShape:
-        """The sizes of the network."""
-        return NetworkShape(self.coarse_channels, self.fine_channels, self.dim)
-
-
-def shipped_path() -> Path:
-    """Where the weights of the installed package lie."""
-    return Path(str(resources.files("rsov").joinpath("assets", "weights", f"{NAME}.safetensors")))
+__all__ = ["NAME", "BundledCard", "load_bundled", "read_card", "save_bundled", "shipped_path"]
 
 
 def _expected(network: BundledNetwork) -> dict[str, Tensor]:
@@ -80,37 +48,6 @@ def _refuse(path: Path, why: str, what: str = "the weights do not fit their card
         why=why,
         fix="fetch the bundle again: rsov models pull bundled",
     )
-
-
-def read_card(path: Path) -> BundledCard:
-    """The card beside a weights file; unknown keys are refused: a newer format is not half understood."""
-    place = path.with_suffix(".json")
-    table = read_json(place)
-    fields = {field.name for field in dataclasses.fields(BundledCard)}
-    unknown = sorted(set(table) - fields)
-    if unknown:
-        raise ModelError(
-            "E-model-card", f"the card has an unknown key {unknown[0]!r}", where=str(place), fix="update rsov"
-        )
-    values = {key: tuple(value) if isinstance(value, list) else value for key, value in table.items()}
-    try:
-        card = BundledCard(**values)  # type: ignore[arg-type]
-        wrong = [
-            field.name
-            for field in dataclasses.fields(BundledCard)
-            if field.type in ("int", "float", "str")
-            and not isinstance(getattr(card, field.name), _TYPES[field.type])
-        ]
-    except TypeError as error:
-        raise ModelError(
-            "E-model-card", "the card is incomplete", where=str(place), why=str(error)
-        ) from error
-    if wrong:
-        raise ModelError("E-model-card", f"the card's {wrong[0]} has the wrong type", where=str(place))
-    return card
-
-
-_TYPES: dict[str, type | tuple[type, ...]] = {"int": int, "float": (int, float), "str": str}
 
 
 def load_bundled(path: Path | None = None) -> tuple[BundledNetwork, BundledCard]:
