@@ -352,3 +352,31 @@ def test_P23_sizes_are_read_by_one_parser(here, capsys):
 def test_P30_tile_sizes_depend_on_the_model(size, here, capsys):
     assert main(["predict", "ortho.tif", *ARGS, "--tile", size]) == 2
     assert "--tile" in capsys.readouterr().err
+
+
+def test_Z44_a_dry_run_of_a_huge_sparse_raster_loads_no_torch_and_is_quick(here):
+    import resource
+    import subprocess
+
+    import rasterio
+    from affine import Affine
+
+    profile = {"driver": "GTiff", "width": 100_000, "height": 100_000, "count": 3, "dtype": "uint8"}
+    place = {"crs": "EPSG:25832", "transform": Affine(0.4, 0, 3e5, 0, -0.4, 5.6e6)}
+    layout = {"tiled": True, "compress": "DEFLATE", "sparse_ok": True, "nodata": 0}
+    with rasterio.open(here / "huge.tif", "w", **profile, **place, **layout):
+        pass
+    code = "import sys; from rsov.cli import main; code = main(sys.argv[1:]); assert 'torch' not in sys.modules; sys.exit(code)"
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    done = subprocess.run(
+        [sys.executable, "-c", code, "predict", "huge.tif", "-p", "forest", "-n"],
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        cwd=here,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    assert done.returncode == 0, done.stderr
+    assert "100000 x 100000" in done.stdout
+    assert after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime < 2.5
