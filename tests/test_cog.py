@@ -17,7 +17,16 @@ from rasterio.crs import CRS
 from rio_cogeo import cog_validate
 
 from rsov.errors import OutputError
-from rsov.raster.cog import CogSpec, class_spec, kept_points, provenance, score_spec, verify_cog, write_cog
+from rsov.raster.cog import (
+    CogSpec,
+    class_spec,
+    kept_points,
+    provenance,
+    score_spec,
+    stamp,
+    verify_cog,
+    write_cog,
+)
 from rsov.raster.workfile import WorkRaster, profile
 from rsov.types import Grid, Legend, LegendClass, Window
 
@@ -54,7 +63,9 @@ def write_work(
 
 def make_map(folder: Path, labels: np.ndarray, spec: CogSpec, **options) -> Path:
     target = folder / "map.tif"
-    write_cog(write_work(folder / "work.tif", labels, nodata=spec.nodata, **options), target, spec)
+    work = write_work(folder / "work.tif", labels, nodata=spec.nodata, **options)
+    stamp(work, spec)
+    write_cog(work, target, spec)
     return target
 
 
@@ -252,6 +263,7 @@ def test_the_bytes_do_not_depend_on_threads_or_the_order_of_windows(
                 work.write(window, labels[row : window.bottom, col : window.right])
     rows = write_work(tmp_path / "rows.tif", labels)
     for source, threads in ((rows, 1), (rows, 2), (tmp_path / "strips.tif", 2)):
+        stamp(source, spec)
         write_cog(source, tmp_path / f"{source.stem}{threads}.tif", spec, threads=threads)
     first, *others = [(tmp_path / f"{name}.tif").read_bytes() for name in ("rows1", "rows2", "strips2")]
     assert all(first == other for other in others)
@@ -270,6 +282,20 @@ def test_a_file_that_reads_as_zeros_is_found(tmp_path: Path, finished: tuple[Pat
     _, work, spec = finished
     zeros = make_map(tmp_path, np.zeros((1300, 1100), np.uint8), spec)
     assert "differ from what was computed" in _refused(zeros, work, spec)
+
+
+def test_M02_wide_maps_are_checked_piece_by_piece(
+    tmp_path: Path,
+    finished: tuple[Path, Path, CogSpec],
+    labels: np.ndarray,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    path, work, spec = finished
+    monkeypatch.setattr("rsov.raster.cog.CHECKED_SAMPLES", 1)
+    verify_cog(path, work, spec)
+    changed = labels.copy()
+    changed[-1, -1] = 1 if labels[-1, -1] != 1 else 2
+    assert "differ from what was computed" in _refused(make_map(tmp_path, changed, spec), work, spec)
 
 
 def test_a_lost_overview_is_found(
@@ -321,7 +347,7 @@ import numpy as np
 sys.path[:0] = [sys.argv[1], sys.argv[1] + "/tests"]
 from affine import Affine
 from rsov.errors import ExitCode, OutputError
-from rsov.raster.cog import class_spec, write_cog
+from rsov.raster.cog import class_spec, stamp, write_cog
 from rsov.raster.publish import Publication
 from rsov.raster.workfile import WorkRaster
 from rsov.types import Grid, Legend, LegendClass
@@ -340,6 +366,7 @@ def make(limit):
         with WorkRaster(publication.scratch("work.tif"), grid, "uint8") as work:
             work.write(grid.window, labels)
         resource.setrlimit(resource.RLIMIT_FSIZE, (limit, resource.RLIM_INFINITY))
+        stamp(work.path, spec)
         write_cog(work.path, publication.part(target), spec)
         publication.commit()
 
@@ -378,7 +405,7 @@ from pathlib import Path
 import numpy as np
 sys.path.insert(0, sys.argv[1])
 from affine import Affine
-from rsov.raster.cog import class_spec, write_cog
+from rsov.raster.cog import class_spec, stamp, write_cog
 from rsov.raster.workfile import WorkRaster
 from rsov.types import Grid, Legend, LegendClass, Window
 
@@ -390,6 +417,7 @@ def make(size, name):
     with WorkRaster(folder / name, grid, "uint8") as work:
         for row in range(0, size, 128):
             work.write(Window(0, row, size, 128), rows)
+    stamp(folder / name, spec)
     write_cog(folder / name, folder / ("cog" + name), spec)
 make(1024, "small.tif")
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

@@ -16,7 +16,7 @@ import numpy as np
 from rsov.jobs.preview import Preview, TappedScene
 from rsov.kernels.scaling import count_values
 from rsov.raster.area import pixel_area, pixel_gsd
-from rsov.raster.cog import class_spec, kept_points, score_spec, write_cog
+from rsov.raster.cog import class_spec, kept_points, score_spec, stamp, write_cog
 from rsov.raster.faults import writing
 from rsov.raster.sieve import sieve
 from rsov.raster.style import polygon_qml, raster_qml
@@ -186,6 +186,8 @@ class Finisher:
         if work.probs is not None and "probs" in parts:
             names = [item.name for item in self._legend]
             specs.append((work.probs.path, parts["probs"], score_spec(names, tags, points)))
+        for source, _, spec in specs:
+            stamp(source, spec)  # before the copies and the pass below open the files
 
         def copies() -> None:
             for source, target, spec in specs:

@@ -17,7 +17,7 @@ from rsov.raster.workfile import BLOCK
 from rsov.types import NODATA, NODATA_NAME, NONE_COLOUR, NONE_NAME, Legend
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -31,6 +31,9 @@ if TYPE_CHECKING:
 DEFLATE_LEVEL = {"mode": 6, "average": 4, "nearest": 4}
 """Labels: 6 is as fast as 1 and three times smaller; 9 takes five times as long for one percent.
 Confidence and probabilities are noise in their low bits: levels above 4 cost time and win nothing."""
+
+CHECKED_SAMPLES = 32 << 20
+"""Samples of all bands compared at once: many bands of a wide map do not fit the memory."""
 
 SCORE_NODATA = 255
 """Value of confidence and probability rasters where nothing is known."""
@@ -110,12 +113,32 @@ def provenance(items: Mapping[str, object]) -> dict[str, str]:
     return {"TIFFTAG_SOFTWARE": f"rsov {items.get('version', '')}".strip(), **tags}
 
 
+def stamp(work: Path, spec: CogSpec) -> None:
+    """Give a work file its tags, names and colours; nobody may open it meanwhile.
+
+    An update rewrites the TIFF directory, and for a moment the header points nowhere.
+
+    Raises:
+        OutputError: the disk is full.
+    """
+    with writing(work), rasterio.open(work, "r+") as dataset:
+        dataset.update_tags(**spec.tags)
+        dataset.update_tags(1, **spec.band_tags)
+        for index, name in enumerate(spec.bands, 1):
+            dataset.set_band_description(index, name)
+        if spec.colours is not None:
+            dataset.write_colormap(1, {NODATA: (0, 0, 0, 0)} | dict(spec.colours))
+        if spec.gcps is not None:
+            dataset.transform = Affine.identity()  # a file has one or the other
+            dataset.gcps = spec.gcps
+
+
 def write_cog(work: Path, target: Path, spec: CogSpec, *, threads: int = 2) -> None:
     """Copy a work file into a COG and check the result.
 
     Args:
-        work: the work file; its tags, names and colours are set here, so that the copy is made
-            with them and never updated.
+        work: the work file, after :func:`stamp`, so that the copy is made with tags, names and
+            colours and never updated.
         target: name of the part to make (GDAL creates it and ``<target>.ovr.tmp`` at once).
         spec: what the raster says beside its pixels.
         threads: threads for overviews and compression.
@@ -124,7 +147,6 @@ def write_cog(work: Path, target: Path, spec: CogSpec, *, threads: int = 2) -> N
         OutputError: the disk is full, or the result does not hold what it should.
     """
     with writing(target):
-        _stamp(work, spec)
         rasterio.shutil.copy(
             str(work),
             str(target),
@@ -155,7 +177,7 @@ def verify_cog(path: Path, work: Path, spec: CogSpec) -> None:
     with writing(path), rasterio.open(path) as result, rasterio.open(work) as source:
         _verify_head(path, result, source, spec)
         valid = np.zeros(result.count, dtype=np.int64)
-        for window in _block_rows(result):
+        for window in _blocks(result):
             data = result.read(window=window)
             if not np.array_equal(data, source.read(window=window)):
                 raise damaged(path, f"rows from {window.row_off} differ from what was computed")
@@ -169,19 +191,6 @@ def verify_cog(path: Path, work: Path, spec: CogSpec) -> None:
         raise damaged(path, "the overviews are missing")
     for level in range(levels):
         valid = _verify_overview(path, level, spec, valid)
-
-
-def _stamp(work: Path, spec: CogSpec) -> None:
-    with rasterio.open(work, "r+") as dataset:
-        dataset.update_tags(**spec.tags)
-        dataset.update_tags(1, **spec.band_tags)
-        for index, name in enumerate(spec.bands, 1):
-            dataset.set_band_description(index, name)
-        if spec.colours is not None:
-            dataset.write_colormap(1, {NODATA: (0, 0, 0, 0)} | dict(spec.colours))
-        if spec.gcps is not None:
-            dataset.transform = Affine.identity()  # a file has one or the other
-            dataset.gcps = spec.gcps
 
 
 def _verify_head(path: Path, result: Any, source: Any, spec: CogSpec) -> None:
@@ -214,7 +223,7 @@ def _verify_overview(path: Path, level: int, spec: CogSpec, finer: NDArray[np.in
     """
     valid = np.zeros_like(finer)
     with writing(path), rasterio.open(path, overview_level=level) as overview:
-        for window in _block_rows(overview):
+        for window in _blocks(overview):
             data = overview.read(window=window)
             valid += _count_valid(data, spec.nodata)
             if spec.values is not None and not _only(data, spec.values):
@@ -224,11 +233,14 @@ def _verify_overview(path: Path, level: int, spec: CogSpec, finer: NDArray[np.in
     return valid
 
 
-def _block_rows(dataset: Any) -> list[RasterioWindow]:
-    return [
-        RasterioWindow(0, row, dataset.width, min(BLOCK, dataset.height - row))
-        for row in range(0, dataset.height, BLOCK)
-    ]
+def _blocks(dataset: Any) -> Iterator[RasterioWindow]:
+    """Windows of whole blocks, row by row, of about :data:`CHECKED_SAMPLES` samples at most."""
+    columns = max(1, CHECKED_SAMPLES // (BLOCK * BLOCK * dataset.count)) * BLOCK
+    for row in range(0, dataset.height, BLOCK):
+        for col in range(0, dataset.width, columns):
+            yield RasterioWindow(
+                col, row, min(columns, dataset.width - col), min(BLOCK, dataset.height - row)
+            )
 
 
 def _count_valid(data: NDArray[Any], nodata: int) -> NDArray[np.int64]:
