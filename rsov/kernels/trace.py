@@ -15,13 +15,13 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
+import numba
 import numpy as np
-from numba.extending import register_jitable
 from numpy.typing import NDArray
 
 from rsov.kernels._jit import njit
 
-inlined = register_jitable(inline="always")
+inlined = numba.njit(inline="always")
 """For what runs at every corner: handing over so many arrays would cost as much as the work."""
 
 I32 = NDArray[np.int32]
