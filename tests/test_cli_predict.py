@@ -81,7 +81,7 @@ def test_dry_run_prints_the_plan_and_writes_nothing(here, tmp_path, capsys, mode
     watch = Watch(tmp_path)
     assert main(["predict", "ortho.tif", *ARGS, "-n"]) == 0
     out = capsys.readouterr().out
-    assert "tiles: 6" in out
+    assert "6 of 64 x 64 px" in out
     assert "ortho_classes.tif" in out
     assert main(["predict", "ortho.tif", *ARGS, "-n", "--json"]) == 0
     document = json.loads(capsys.readouterr().out)
@@ -378,5 +378,5 @@ def test_Z44_a_dry_run_of_a_huge_sparse_raster_loads_no_torch_and_is_quick(here)
     )
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     assert done.returncode == 0, done.stderr
-    assert "100000 x 100000" in done.stdout
+    assert "100000 x 100000 px" in done.stdout
     assert after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime < 2.5

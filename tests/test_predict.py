@@ -338,7 +338,7 @@ def test_a_dry_run_writes_nothing_and_loads_no_model(ortho, out, tmp_path):
     result = predict(ortho, "forest", out=out, model=model, dry_run=True)
     assert model.calls == []
     assert result.map.planned
-    assert "tiles: 6" in str(result)
+    assert "6 of 64 x 64 px" in str(result)
     watch.unchanged()
 
 

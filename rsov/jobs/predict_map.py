@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import rsov
 from rsov.errors import InputError, Interrupted, ResourceError
 from rsov.jobs.options import OptionError
+from rsov.jobs.predict_plan import plan_facts, plan_lines
 from rsov.jobs.predict_progress import Step
 from rsov.types import NODATA, Notices
 
@@ -39,7 +40,7 @@ VERSIONS = ("rsov", "torch", "rasterio", "fiona", "numpy", "numba", "shapely", "
 class MapResult:
     """One map: where it lies and what it says; prints as the table of areas.
 
-    ``planned`` is true for a dry run: ``outputs`` is what would be written.
+    After a dry run ``planned`` is the plan in lines, and ``outputs`` what would be written.
     """
 
     input: Path
@@ -47,14 +48,13 @@ class MapResult:
     areas: tuple[ClassArea, ...]
     warnings: tuple[Notice, ...]
     report: dict[str, Any]
-    planned: bool = False
+    planned: str = ""
 
     def __str__(self) -> str:
         from rsov.report.table import areas_text
 
         if self.planned:
-            plan = self.report["plan"]
-            return "\n".join(f"{name}: {value}" for name, value in plan.items())
+            return self.planned
         return areas_text(self.areas, title=self.input.name)
 
 
@@ -166,7 +166,7 @@ class MapJob:
 
     def _plan(self, scene: Scene) -> Plan:
         from rsov.engine.plan import make_plan
-        from rsov.raster.outputs import check_outputs, space_needed
+        from rsov.raster.outputs import check_outputs
         from rsov.vector.write import check_format
 
         o, tools = self._options, self._tools
@@ -185,21 +185,27 @@ class MapJob:
         )
         for name in o.vector_format:
             check_format(name, scene.output_grid)
-        needed = space_needed(
-            scene.output_grid.width * scene.output_grid.height,
-            confidence=o.confidence,
-            prob_bands=len(tools.legend) if o.probs else 0,
-            polygons=bool(o.vector_format),
-        )
         check_outputs(
             list(self._outputs.kinds().values()),
             [self.path],
             overwrite=o.overwrite,
-            needed=needed,
+            needed=self._needed(scene),
             probe=False,
             notices=None,
         )
         return plan
+
+    def _needed(self, scene: Scene) -> int:
+        """Bytes on disk that the run takes at most."""
+        from rsov.raster.outputs import space_needed
+
+        o = self._options
+        return space_needed(
+            scene.output_grid.width * scene.output_grid.height,
+            confidence=o.confidence or bool(o.vector_format),
+            prob_bands=len(self._tools.legend) if o.probs else 0,
+            polygons=bool(o.vector_format),
+        )
 
     def _classify(self, scene: Scene, finisher: Any, plan: Plan) -> RunStats:
         from rsov.engine.run import run
@@ -297,13 +303,6 @@ class MapJob:
         from rsov.report.summary import RunReport
 
         info = scene.info()
-        facts = {
-            "input": str(self.path),
-            "size": f"{scene.grid.width} x {scene.grid.height} px",
-            "output": f"{scene.output_grid.width} x {scene.output_grid.height} px",
-            **plan_facts(plan),
-            "outputs": ", ".join(str(path) for path in self._outputs.kinds().values()),
-        }
         report = RunReport(
             legend=self._tools.legend,
             inputs=[{"path": str(self.path), "path_abs": str(self.path.absolute()), **info}],
@@ -316,10 +315,15 @@ class MapJob:
             warnings=tuple(self._notices.items),
             versions=versions(),
         ).to_dict()
-        report["plan"] = facts
-        return MapResult(
-            self.path, self._outputs.kinds(), (), tuple(self._notices.items), report, planned=True
+        report["plan"] = plan_facts(plan)
+        lines = plan_lines(
+            scene,
+            card=self._tools.card,
+            plan=plan,
+            outputs=self._outputs.kinds(),
+            disk=self._needed(scene),
         )
+        return MapResult(self.path, self._outputs.kinds(), (), tuple(self._notices.items), report, lines)
 
 
 def overlap_pixels(text: str | None, tile: int) -> int | None:
@@ -334,18 +338,6 @@ def overlap_pixels(text: str | None, tile: int) -> int | None:
     if not (number.isascii() and number.isdigit()):
         raise OptionError("overlap", f"must be pixels or percent of a tile, such as 128 or 12%, not {text!r}")
     return round(tile * int(number) / 100) if text.endswith("%") else int(number)
-
-
-def plan_facts(plan: Plan) -> dict[str, Any]:
-    """What a plan decided, for people and the report."""
-    return {
-        "tiles": plan.tiles,
-        "tile": f"{plan.cols.tile} x {plan.rows.tile} px",
-        "overlap": plan.cols.overlap,
-        "strips": plan.strips,
-        "memory_bytes": plan.memory,
-        "memory_budget_bytes": plan.budget,
-    }
 
 
 def versions() -> dict[str, str]:

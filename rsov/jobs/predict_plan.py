@@ -1,0 +1,62 @@
+"""What a run would do, for a dry run: facts for the report, lines for people."""
+
+from __future__ import annotations
+
+import shutil
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from rsov.engine.plan import Plan
+    from rsov.models.protocol import ModelCard
+    from rsov.raster.scene import Scene
+
+
+def plan_facts(plan: Plan) -> dict[str, Any]:
+    """What a plan decided; sizes in work pixels, memory in bytes."""
+    return {
+        "tiles": plan.tiles,
+        "tile": [plan.cols.tile, plan.rows.tile],
+        "overlap": plan.cols.overlap,
+        "strips": plan.strips,
+        "memory_bytes": plan.memory,
+        "memory_budget_bytes": plan.budget,
+    }
+
+
+def plan_lines(scene: Scene, *, card: ModelCard, plan: Plan, outputs: Mapping[str, Path], disk: int) -> str:
+    """The plan of one map in aligned lines; ``outputs`` is kind -> path, ``disk`` the bytes needed at most."""
+    info = scene.info()
+    grid, out = scene.grid, scene.output_grid
+    crs = str(info["crs"] or "no CRS")
+    radiometry = info["radiometry"]
+    low, high = (" ".join(f"{value:g}" for value in dict.fromkeys(radiometry[end])) for end in ("lo", "hi"))
+    folder = next(iter(outputs.values())).absolute().parent
+    free = shutil.disk_usage(next(place for place in (folder, *folder.parents) if place.is_dir())).free
+    bands = ", ".join(str(band) for band in info["bands"])
+    scaled = f"{low} to {high} scaled ({radiometry['rule']})"
+    rows = {
+        "picture": f"{grid.width} x {grid.height} px, {_metres(info['gsd'])}, {crs[:40]}",
+        "bands": f"{bands} ({info['bands_from']}), {info['dtype']}, {scaled}",
+        "model": f"{card.name} {card.version} sees {_metres(info['work_gsd'])}",
+        "tiles": f"{plan.tiles:,} of {plan.cols.tile} x {plan.rows.tile} px, overlap {plan.cols.overlap} px",
+        "memory": f"{_gigabytes(plan.memory)} of {_gigabytes(plan.budget)} allowed",
+        "disk": f"{_gigabytes(disk)} at most, {_gigabytes(free)} free",
+        "map": f"{out.width} x {out.height} px",
+    }
+    lines = [f"{name + ':':<9}{value}" for name, value in rows.items()]
+    lines += [f"         {path}" + (" (exists)" if path.exists() else "") for path in outputs.values()]
+    return "\n".join([f"{scene.path.name}: plan", *(f"  {line}" for line in lines)])
+
+
+def _metres(gsd: list[float] | None) -> str:
+    if gsd is None:
+        return "size of a pixel unknown"
+    x, y = gsd
+    return f"{x:.3g} m per pixel" if abs(x - y) < 0.01 * x else f"{x:.3g} x {y:.3g} m per pixel"
+
+
+def _gigabytes(count: int) -> str:
+    return f"{count / 2**30:.1f} GB" if count >= 2**30 else f"{count / 2**20:.0f} MB"
