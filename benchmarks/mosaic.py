@@ -51,7 +51,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--orthos", type=Path, required=True, help=f"folder of {', '.join(PICTURES)}")
     parser.add_argument("--sizes", type=lambda text: [int(n) for n in text.split(",")], default=[10_000])
     parser.add_argument("--precision", type=lambda text: text.split(","), default=["bf16", "fp32"])
-    parser.add_argument("--compress", choices=("jpeg", "deflate"), default="jpeg")
+    parser.add_argument("--compress", choices=("deflate", "jpeg"), default="deflate")
     parser.add_argument("--no-bare", action="store_true", help="skip the bare network")
     parser.add_argument("--no-polygons", action="store_true", help="skip the run without polygons")
     parser.add_argument("--model", default="bundled")
@@ -237,6 +237,7 @@ def rival(arguments: argparse.Namespace) -> None:
             check=True,
         )
         root = Path(__file__).resolve().parent.parent
+        (arguments.work / "geoai.tif").unlink(missing_ok=True)
         script = str(root / "benchmarks" / "mosaic_geoai.py")
         theirs = measured(
             [
