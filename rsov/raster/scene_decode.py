@@ -73,6 +73,8 @@ class RawReader:
         plan = self.bands.mask
         extra = (plan.alpha,) if plan.kind == "alpha" else ()
         raw, broken = self._samples(ds, (*self.bands.indexes, *extra), window)
+        if raw.dtype == np.float16:  # GDAL before 3.11 gives float32; numba knows no halves
+            raw = raw.astype(np.float32)
         valid: Valid = None
         if plan.kind == "alpha":
             valid = raw[-1] >= plan.threshold

@@ -58,10 +58,11 @@ def _sieve_bands(
             mask=rasterio.band(mask, 1),
             connectivity=4,
         )
-    except TypeError as error:
-        # Rasterio 1.4 writes into the band, as documented for its own use, and then fails to read
-        # the band back "into the array". The caller's check of the result tells whether it ran.
-        if "DatasetWriter" not in str(error):
+    except (TypeError, UnboundLocalError) as error:
+        # Rasterio writes into the band, as documented for its own use, and then fails to read the band
+        # back "into the array" (1.4: TypeError, 1.5: no such array). The caller's check of the result
+        # tells whether it ran.
+        if "DatasetWriter" not in str(error) and "norm_out" not in str(error):
             raise
 
 
