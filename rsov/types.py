@@ -6,11 +6,12 @@ Pixel coordinates are (column, row); a window's ``col``/``row`` is its upper lef
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
     import numpy as np
     from affine import Affine
     from numpy.typing import NDArray
