@@ -27,7 +27,7 @@ def plan_facts(plan: Plan) -> dict[str, Any]:
 
 
 def plan_lines(scene: Scene, *, card: ModelCard, plan: Plan, outputs: Mapping[str, Path], disk: int) -> str:
-    """The plan of one map in aligned lines; ``outputs`` is kind -> path, ``disk`` the bytes needed at most."""
+    """The plan of one map in aligned lines; ``outputs`` is kind -> path, ``disk`` bytes needed at most."""
     info = scene.info()
     grid, out = scene.grid, scene.output_grid
     crs = str(info["crs"] or "no CRS")
