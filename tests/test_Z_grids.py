@@ -549,3 +549,9 @@ def test_work_gsd_without_a_known_gsd_counts_from_the_models(tmp_path: Path) -> 
     notices = Notices()
     assert scene(path, notices, work_gsd=0.01).work.width == 256
     assert "W-work-gsd" in ids(notices)
+
+
+def test_one_large_uncompressed_strip_is_read_by_rows(tmp_path: Path) -> None:
+    data = texture(2000, 3000)
+    path = write(tmp_path / "a.tif", data, blockysize=2000)
+    assert (read(path, Window(2500, 1900, 500, 100), memory=1 << 20).data == data[:, 1900:, 2500:]).all()

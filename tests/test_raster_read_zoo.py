@@ -89,6 +89,12 @@ def test_zoo_gsd_of_odd_units(shared: Path) -> None:
     assert np.prod(gsd("rotated.tif", gsd=0.3)) == pytest.approx(0.3**2), "pixels of 2 : 1 keep their shape"
 
 
+def test_zoo_huge_sparse_file_is_refused_for_its_blocks(shared: Path) -> None:
+    with pytest.raises(RsovError) as caught:
+        zoo(shared, "huge_sparse.tif", bands=(1, 1, 1))
+    assert caught.value.id == "E-input-block-size"
+
+
 def test_zoo_masks(shared: Path) -> None:
     for name, kind in (("alpha.tif", "alpha"), ("rgb_mask.tif", "mask"), ("rgb_nodata0.tif", "nodata"), ("bgra_uint16.tif", "alpha"),
                        ("jp2_alpha_1bit.jp2", "alpha"), ("cmyk.tif", "none")):  # fmt: skip

@@ -181,12 +181,8 @@ def _open(source: Source, options: ReadOptions, notices: Notices) -> _Opened:
 def _check_block(source: Source, ds: DatasetReader, options: ReadOptions) -> None:
     """Refuse blocks that do not fit the memory when decoded (R13, M22)."""
     directory = source.directory
-    if (
-        directory is not None
-        and directory.compression == _UNCOMPRESSED
-        and directory.block[1] == directory.width
-    ):
-        return  # GDAL reads rows of an uncompressed strip one by one
+    if directory is not None and directory.compression == _UNCOMPRESSED and ds.block_shapes[0][0] == 1:
+        return  # GDAL reads the rows of a picture in one uncompressed strip one by one
     rows, columns = directory.block if directory is not None else ds.block_shapes[0]
     together = 1 if ds.profile.get("interleave") == "band" else ds.count
     size = rows * columns * together * np.dtype(ds.dtypes[0].replace("complex_int16", "int32")).itemsize
