@@ -53,6 +53,7 @@ class RsovError(Exception):
         why: the cause; only if known.
         fix: a line the user can act on, pasted if possible.
 
+    ``code`` is that of the branch; the process returns ``exit_code``, another one after signals and batches.
     Texts may hold foreign strings as they are; whoever shows them escapes them.
     """
 
@@ -65,6 +66,7 @@ class RsovError(Exception):
         self.where = where
         self.why = why
         self.fix = fix
+        self.exit_code: ExitCode = self.code
 
     def __str__(self) -> str:
         lines = [f"error[{self.id}]: {self.what}"]
@@ -124,7 +126,7 @@ class TemporaryError(RsovError):
     code = ExitCode.TEMPORARY
 
 
-class Interrupted(RsovError):
+class Interrupted(RsovError):  # noqa: N818 - a request, not a fault
     """Stopped by a signal; ``exit_code`` is 129, 130 or 143."""
 
     code = ExitCode.INTERRUPT

@@ -7,17 +7,12 @@ import os
 import traceback
 from typing import TYPE_CHECKING, Any
 
-from rsov.errors import Interrupted, RsovError
+from rsov.errors import RsovError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
 BUG_FILE = "last-error.txt"
-
-
-def exit_code(error: RsovError) -> int:
-    """The code of an error; a stop by signal carries its own."""
-    return int(error.exit_code if isinstance(error, Interrupted) else error.code)
 
 
 def wants_json(arguments: Sequence[str]) -> bool:
@@ -49,7 +44,7 @@ def show_error(error: RsovError, arguments: Sequence[str]) -> int:
     """The block on stderr and, with `--json`, a document on stdout; returns the exit code."""
     from rsov import term
 
-    code = exit_code(error)
+    code = int(error.exit_code)
     print_error(error, verbosity(arguments))
     if wants_json(arguments):
         command = next((word for word in arguments if not word.startswith("-")), "rsov")

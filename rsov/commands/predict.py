@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rsov.commands.messages import error_document, exit_code, print_error
+from rsov.commands.messages import error_document, print_error
 from rsov.commands.parser import command_from_table
 from rsov.commands.settings import settle
 from rsov.commands.table import PREDICT
@@ -101,7 +101,7 @@ def _predict(
         screen.summary(each)
     if failure is not None:
         print_error(failure, screen.level - 1)
-    code = exit_code(failure) if failure is not None else 0
+    code = int(failure.exit_code) if failure is not None else 0
     if as_json:
         term.emit(json.dumps(document(result, failure, code), ensure_ascii=False, allow_nan=False))
     elif result is not None:
@@ -116,7 +116,7 @@ def document(result: PredictResult | None, failure: RsovError | None, code: int)
     errors = [{"input": None, **error_document(failure)}] if failure is not None else []
     failed = result.failures if result is not None else ()
     errors += [
-        {"input": str(each.input), **error_document(each.error), "exit_code": exit_code(each.error)}
+        {"input": str(each.input), **error_document(each.error), "exit_code": int(each.error.exit_code)}
         for each in failed
     ]
     status = "ok" if code == 0 else "partial" if maps else "error"

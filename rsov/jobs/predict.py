@@ -6,12 +6,13 @@ Everything cheap is checked for all inputs first (words, outputs, files); a mode
 from __future__ import annotations
 
 import os
+import traceback
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack
 
-from rsov.errors import ExitCode, InputError, Interrupted, PartialError, RsovError, UsageError
+from rsov.errors import ExitCode, Interrupted, PartialError, RsovError, UsageError
 from rsov.jobs.options import PredictKeywords, PredictOptions
 from rsov.jobs.predict_map import MapJob, MapResult
 from rsov.jobs.predict_outputs import Outputs, plan_outputs
@@ -146,7 +147,7 @@ def run_predict(
             continue
         try:
             maps.append(job.run(tools))
-        except (Interrupted, UsageError):
+        except Interrupted:
             raise
         except RsovError as error:
             if len(jobs) == 1 or options.fail_fast:
@@ -160,6 +161,10 @@ def run_predict(
 
 def _failed(job: MapJob, error: RsovError, watcher: Watcher) -> Failure:
     watcher.failed(job.path, error)
+    link: BaseException | None = error
+    while link is not None:  # or each failure would keep a picture's handle and caches until the batch ends
+        traceback.clear_frames(link.__traceback__)
+        link = link.__cause__ or link.__context__
     return Failure(job.path, error)
 
 
@@ -205,4 +210,4 @@ def _check_all(
     )
 
 
-__all__ = ["BatchError", "Failure", "InputError", "PredictResult", "predict", "run_predict"]
+__all__ = ["BatchError", "Failure", "PredictResult", "predict", "run_predict"]
