@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from rsov.engine.forward import Forward
 from rsov.errors import ExitCode, ModelError, UsageError
 from rsov.models.backend import choose_device, choose_dtype, prepare
 from rsov.models.bundled.network import BundledNetwork
@@ -13,7 +14,7 @@ from rsov.models.bundled.segmenter import BundledSegmenter
 from rsov.models.bundled.weights import BundledCard, save_bundled
 from rsov.models.protocol import ABSENT, Segmenter, text_head
 from rsov.models.registry import find_weights, load_segmenter, model_card
-from rsov.types import Background, BackgroundTerm
+from rsov.types import Background, BackgroundTerm, Notices
 from tests.support.models import ColourSegmenter, RandomSegmenter
 from tests.support.scenes import legend
 
@@ -169,3 +170,15 @@ def test_the_models_of_the_tests_follow_the_protocol():
         got = scores(model, data=pixels(size=64))
         assert got.shape == (1, 3, 16, 16)
         assert got.dtype == torch.float32
+
+
+def test_scores_that_are_not_finite_end_the_run():
+    class Overflown(ColourSegmenter):
+        def scores(self, features, head):
+            return super().scores(features, head).fill_(float("nan"))
+
+    segmenter = Overflown()
+    head = segmenter.head(legend("forest", "road"), Background(()), embed)
+    with pytest.raises(ModelError) as caught:
+        Forward(segmenter, head, 1, Notices())([pixels()[0]])
+    assert caught.value.id == "E-model-scores"

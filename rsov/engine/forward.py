@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from rsov.engine.blend import inverse_weights, window_weights
 from rsov.engine.lattice import even_lattice
-from rsov.errors import ResourceError
+from rsov.errors import ModelError, ResourceError
 from rsov.kernels.blend import add_tile
 
 if TYPE_CHECKING:
@@ -34,6 +34,7 @@ class Forward:
     smaller stays so for the rest of the run.
 
     Raises:
+        ModelError: scores that are not finite.
         ResourceError: not even the smallest tile can be run.
     """
 
@@ -66,7 +67,15 @@ class Forward:
             return [self._divided(tile, divisions) for tile in pixels]
         with torch.inference_mode():
             features = self._segmenter.features(pixels)
-            return list(self._segmenter.scores(features, self._head).numpy())
+            scores = self._segmenter.scores(features, self._head).numpy()
+        if not np.isfinite(scores.sum()):  # NaN never wins: every pixel would be none of them
+            raise ModelError(
+                "E-model-scores",
+                f"the model {self._segmenter.card.name} gives scores that are not finite",
+                why="numbers too large for half precision, or damaged weights",
+                fix="--precision fp32",
+            )
+        return list(scores)
 
     def _divided(self, tile: Pixels, divisions: int) -> Scores:
         """One tile from four overlapping quarters, each perhaps divided again."""
