@@ -37,7 +37,7 @@ RENAME_PAUSE_S = 0.5
 """A viewer or a virus scanner holds a file for moments; ten half seconds outlast them."""
 
 COMMIT_S = 1.0
-"""A stop waits this long for renames under way; they take milliseconds, syncing a slow disk longer."""
+"""A stop waits this long for renames under way; they take milliseconds."""
 
 NO_FOLDER_SYNC = {errno.EINVAL, errno.ENOTSUP}
 """What file systems answer that cannot sync a folder (SMB, FUSE); the rename stands all the same."""
@@ -193,6 +193,9 @@ class Publication:
             if item.verify is not None:
                 item.verify(item.part)
         moves = [pair for item in items for pair in _moves(item)]
+        for part, final in moves:
+            with writing(final):
+                self._files.sync(part)
         with self._committing:
             self._publish_all(items, moves)
         return [final for _, final in moves]
@@ -213,9 +216,6 @@ class Publication:
     def _publish_all(self, items: Sequence[_Item], moves: Sequence[tuple[Path, Path]]) -> None:
         undo = _Undo()
         try:
-            for part, final in moves:
-                with writing(final):
-                    self._files.sync(part)
             if not self._overwrite:
                 check_outputs([item.final for item in items], probe=False)
             for item in items:
