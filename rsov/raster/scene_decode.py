@@ -115,7 +115,9 @@ class RawReader:
             columns = slice(part.col - window.col, part.right - window.col)
             try:
                 out[:, rows, columns] = ds.read(list(indexes), window=_gdal_window(part))
-            except gdal_errors():
+            except gdal_errors() as error:
+                if is_memory(error):
+                    raise self._fault(ds, part, error) from error
                 good[rows, columns] = False
                 self.bad.add((part.row - part.row % self.block[0], part.col - part.col % self.block[1]))
         return out, good
