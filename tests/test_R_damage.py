@@ -16,7 +16,9 @@ import rasterio
 from affine import Affine
 
 from rsov.errors import InputError, ResourceError, RsovError, UsageError
+from rsov.jobs.predict import predict
 from rsov.types import Notices, Window
+from tests.support.models import ColourSegmenter
 from tests.support.rasters import UTM, ids, read, scene, texture, valid, write
 
 
@@ -143,6 +145,15 @@ def test_R06_bad_block_as_nodata_is_counted(tmp_path: Path) -> None:
     assert (output == expected).all()
     assert (pixels.data[:, expected] == data[:, expected]).all()
     assert opened.info()["bad_blocks"] == [[64, 128]]
+
+
+def test_R06_a_map_with_damaged_blocks_warns(tmp_path: Path) -> None:
+    path, _ = damaged_deflate(tmp_path)
+    options = {"background": "none", "vector_format": (), "on_bad_block": "nodata"}
+    result = predict(path, "forest,road", out=tmp_path, model=ColourSegmenter(), **options).map
+    assert [each.message for each in result.warnings if each.id == "W-bad-blocks"] == [
+        f"{path.name}: 1 damaged block is no data in the map"
+    ]
 
 
 def test_R07_bit_flip_in_the_directory_ends_with_a_code(tmp_path: Path) -> None:

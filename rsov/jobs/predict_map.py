@@ -141,6 +141,7 @@ class MapJob:
             )
             stats = self._classify(scene, finisher, plan)
             scene.check_unchanged()
+            scene.tell_bad_blocks()
             self._lap("tiles")
             self._watcher.stage(self.path, "writing")
             finished = finisher.finish(

@@ -188,6 +188,15 @@ class Scene:
                 f"{self.path.name} was replaced while it was read; the map shows the old one",
             )
 
+    def tell_bad_blocks(self) -> None:
+        """Warn of blocks that could not be decoded and count as no data; after reading (R06)."""
+        count = len(self.decoder.raw.bad.places)
+        if count:
+            self.notices.warn(
+                "W-bad-blocks",
+                f"{self.path.name}: {count} damaged block{'s are' if count > 1 else ' is'} no data in the map",
+            )
+
     def info(self) -> dict[str, Any]:
         """What a report says about the input; JSON types only."""
         from rsov.raster.scene_info import describe
