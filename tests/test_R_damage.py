@@ -152,7 +152,7 @@ def test_R06_a_map_with_damaged_blocks_warns(tmp_path: Path) -> None:
     options = {"background": "none", "vector_format": (), "on_bad_block": "nodata"}
     result = predict(path, "forest,road", out=tmp_path, model=ColourSegmenter(), **options).map
     assert [each.message for each in result.warnings if each.id == "W-bad-blocks"] == [
-        f"{path.name}: 1 damaged block is no data in the map"
+        f"{path.name}: 1 damaged block is no data"
     ]
 
 

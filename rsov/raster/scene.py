@@ -126,11 +126,6 @@ class Scene:
         return self.decoder.raw.bands.dtype
 
     @property
-    def crs_note(self) -> str:
-        """Where the georeference came from."""
-        return self.place.how
-
-    @property
     def all_valid(self) -> bool:
         """Every pixel of the source grid is valid: there is no mask to read."""
         raw = self.decoder.raw
@@ -194,7 +189,7 @@ class Scene:
         if count:
             self.notices.warn(
                 "W-bad-blocks",
-                f"{self.path.name}: {count} damaged block{'s are' if count > 1 else ' is'} no data in the map",
+                f"{self.path.name}: {count} damaged block{'s are' if count > 1 else ' is'} no data",
             )
 
     def info(self) -> dict[str, Any]:

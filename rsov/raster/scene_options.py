@@ -36,7 +36,6 @@ class ReadOptions:
         on_bad_block: stop at a block that cannot be decoded, or count it as nodata.
         apply_exif_orientation: turn a picture without coordinates upright.
         allow_vrt: open virtual rasters (checked: plain sources inside the folder).
-        allow_remote: accepted, without effect until remote inputs exist.
         isolate: decode everything once in a child process first.
         max_pixels: larger inputs are refused.
         input_sha256: checksum that the file must have.
@@ -67,7 +66,6 @@ class ReadOptions:
     on_bad_block: Literal["fail", "nodata"] = "fail"
     apply_exif_orientation: bool = False
     allow_vrt: bool = False
-    allow_remote: bool = False
     isolate: bool = False
     max_pixels: int = 200_000_000_000
     input_sha256: str | None = None

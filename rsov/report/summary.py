@@ -123,10 +123,6 @@ class RunReport:
         r"""UTF-8; names of files that are no UTF-8 appear with ``\\udcXX`` escapes."""
         return _encode(self.to_dict())
 
-    def to_csv(self) -> str:
-        """The table of areas."""
-        return areas_csv(self.areas)
-
     def _content(self) -> dict[str, Any]:
         return {
             "schema": SCHEMA,
