@@ -17,6 +17,7 @@ from affine import Affine
 from shapely.geometry import shape
 
 from rsov.errors import OutputError
+from rsov.raster.faults import writing
 from rsov.types import Notices
 from rsov.vector.verify import verify_vector
 from rsov.vector.write import FIELDS, layer_name
@@ -174,6 +175,12 @@ def test_a_full_disk_is_an_error_and_never_passes_verification(fmt: str, tmp_pat
             verify_vector(path, fmt, write(labels, path).count)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+def test_a_fault_of_sqlite_is_one_of_the_output(tmp_path: Path) -> None:
+    with pytest.raises(OutputError) as caught, writing(tmp_path / "map.gpkg"):
+        sqlite3.connect(tmp_path / "missing" / "map.gpkg")
+    assert caught.value.exit_code == 5
 
 
 def test_P07_names_in_any_script_are_kept_as_given(tmp_path: Path) -> None:

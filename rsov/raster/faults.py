@@ -38,45 +38,42 @@ _REASONS: dict[int, tuple[str, str, str]] = {
 }
 _UNKNOWN = ("E-output-write", "the file cannot be written", "see the cause, then run the same command again")
 
-_GIS_LIBRARIES = {"rasterio", "fiona"}
+_LIBRARIES = {"rasterio", "fiona", "sqlite3"}
 
 NEARLY_FULL = 1 << 20
 """GDAL does not pass on the system's error number; with less than this free the disk is the cause."""
 
 
 @contextlib.contextmanager
-def writing(path: Path, needed: int | None = None) -> Iterator[None]:
-    """Turn faults of the system and of GDAL while ``path`` is written into an :class:`OutputError`.
+def writing(path: Path) -> Iterator[None]:
+    """Turn faults of the system, GDAL and SQLite while ``path`` is written into an :class:`OutputError`.
 
     Args:
         path: the output as the user knows it.
-        needed: bytes that the output needs, for the message.
     """
     try:
         yield
     except RsovError:
         raise
     except OSError as error:
-        raise output_error(error, path, needed) from error
+        raise output_error(error, path) from error
     except Exception as error:
-        if type(error).__module__.split(".")[0] not in _GIS_LIBRARIES:
+        if type(error).__module__.split(".")[0] not in _LIBRARIES:
             raise
-        raise output_error(error, path, needed) from error
+        raise output_error(error, path) from error
 
 
-def output_error(error: BaseException, path: Path, needed: int | None = None) -> OutputError:
-    """The error for a fault that hit the writing of ``path``; ``needed`` is in bytes."""
+def output_error(error: BaseException, path: Path) -> OutputError:
+    """The error for a fault that hit the writing of ``path``."""
     number = error.errno if isinstance(error, OSError) else None
     free = _free_bytes(path)
-    if number is None and free is not None and free < max(needed or 0, NEARLY_FULL):
+    if number is None and free is not None and free < NEARLY_FULL:
         number = errno.ENOSPC
     name, what, fix = _REASONS.get(number or 0, _UNKNOWN)
     deepest = error
     while deepest.__cause__ is not None:
         deepest = deepest.__cause__
     why = [f"{type(deepest).__name__}: {deepest}"]
-    if needed is not None:
-        why.append(f"about {megabytes(needed)} needed")
     if free is not None and number in {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}:
         why.append(f"{megabytes(free)} free")
     return OutputError(
