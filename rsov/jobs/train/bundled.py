@@ -48,9 +48,7 @@ class Recipe:
     rate_rest: float = 1e-3
     sigmoid_weight: float = 0.25
     text_noise: float = 0.1
-    general_weight: float = 1.0
     exclude_sets: tuple[str, ...] = ()
-    version: str = "1"
 
 
 def training_sets(data_dir: Path, exclude: Sequence[str] = ()) -> list[DataSet]:
