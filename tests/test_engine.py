@@ -303,6 +303,13 @@ def test_progress_reaches_the_total():
     assert seen[-1].pixels == stats.pixels == plan.tiles * plan.cols.tile * plan.rows.tile
 
 
+def test_progress_of_neighbouring_parts_reaches_the_total():
+    scene, model, seen = ArrayScene(picture(150, 200)), ColourSegmenter(), []
+    _, plan, _ = classify(scene, model, ("road",))
+    classify(scene, model, ("road",), plan=plan, parts=list(plan.parts())[:2], on_progress=seen.append)
+    assert seen[-1].tiles == seen[-1].total
+
+
 def test_a_request_to_stop_is_seen_between_tiles():
     stop = threading.Event()
     done = []

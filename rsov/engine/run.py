@@ -94,7 +94,7 @@ def run(  # noqa: PLR0917 - the six things a run joins
         InputError: reading failed.
     """
     chosen = None if parts is None else list(parts)
-    total = plan.tiles if chosen is None else sum(len(p.tile_rows) * len(p.tile_cols) for p in chosen)
+    total = plan.tiles if chosen is None else sum(isinstance(s, TileSpec) for s in _steps(plan, chosen))
     decider = Decider(scene, legend, plan, sink, confidence=confidence, probs=probs)
     forward = Forward(segmenter, head, plan.batch, notices or Notices())
     loop = _Loop(plan, forward, decider, total=total, on_progress=on_progress, stop=stop)
