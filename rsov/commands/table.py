@@ -173,8 +173,6 @@ PREDICT: tuple[Option, ...] = (
     Option(
         "progress", OTHER, "auto, bar, plain, none [auto].", v.one_of("auto", "bar", "plain", "none"), "HOW"
     ),
-    Option(
-        "color", OTHER, "auto, always, never [auto].", v.one_of("auto", "always", "never"), "WHEN"
-    ),
+    Option("color", OTHER, "auto, always, never [auto].", v.one_of("auto", "always", "never"), "WHEN"),
     Option("log_file", OTHER, "Write all messages to a file, one JSON object a line.", v.path, "FILE"),
 )
