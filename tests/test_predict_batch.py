@@ -12,7 +12,8 @@ import rasterio
 
 from rsov.cli import main
 from rsov.errors import ResourceError
-from rsov.jobs.predict import BatchError, predict
+from rsov.jobs.predict import BatchError, BatchStopped, predict
+from rsov.jobs.stop import Stop
 from rsov.raster.scene import Scene
 from tests.support.models import ColourSegmenter
 from tests.support.places import WORDS, picture
@@ -61,3 +62,31 @@ def test_a_batch_that_fails_in_one_way_ends_with_that_code(tmp_path, capsys):
     assert main(arguments) == 3
     document = json.loads(capsys.readouterr().out)
     assert (document["status"], document["exit_code"]) == ("error", 3)
+
+
+def test_C36_fail_fast_after_a_finished_map_is_partial_and_names_it(tmp_path):
+    inputs = [picture(tmp_path / "a.tif"), grey(tmp_path / "grey.tif"), picture(tmp_path / "c.tif")]
+    with pytest.raises(BatchError) as caught:
+        predict(inputs, list(WORDS), out=tmp_path, model=ColourSegmenter(), background="none", fail_fast=True)
+    assert caught.value.exit_code == 6
+    assert [each.input.name for each in caught.value.result.maps] == ["a.tif"]
+    assert [each.input.name for each in caught.value.result.failures] == ["grey.tif"]
+    assert not list(tmp_path.glob("c_*"))
+
+
+def test_a_stop_after_a_finished_map_says_that_it_is_there(tmp_path):
+    stop = Stop()
+
+    class Stopping(ColourSegmenter):
+        def features(self, pixels):
+            if (tmp_path / "a_report.json").is_file():
+                stop.event.set()
+            return super().features(pixels)
+
+    inputs = [picture(tmp_path / f"{name}.tif", 400, 400) for name in "ab"]
+    with pytest.raises(BatchStopped, match="1 map is written") as caught:
+        predict(inputs, list(WORDS), out=tmp_path, model=Stopping(), background="none", stop=stop)
+    assert caught.value.exit_code == 130
+    assert [each.input.name for each in caught.value.result.maps] == ["a.tif"]
+    assert not list(tmp_path.glob("b_*"))
+    assert not list(tmp_path.glob(".*"))

@@ -86,13 +86,13 @@ def _predict(
     failure: RsovError | None = None
     result: PredictResult | None = None
     with stopping(stop, screen.say):
-        from rsov.jobs.predict import BatchError, run_predict
+        from rsov.jobs.predict import BatchError, BatchStopped, run_predict
 
         try:
             result = run_predict(
                 [Path(each) for each in inputs], prompts, options, out=out, stop=stop, watcher=screen
             )
-        except BatchError as error:
+        except (BatchError, BatchStopped) as error:
             result, failure = error.result, error
         except RsovError as error:
             failure = error

@@ -76,6 +76,15 @@ class BatchError(PartialError):
         self.exit_code = next(iter(codes)) if len(codes) == 1 and not result.maps else ExitCode.PARTIAL
 
 
+class BatchStopped(Interrupted):
+    """A signal stopped a call with several inputs; ``result`` holds the maps that are done."""
+
+    def __init__(self, result: PredictResult, exit_code: ExitCode) -> None:
+        done = len(result.maps)
+        super().__init__(exit_code, f"stopped; {done} map{'s are' if done > 1 else ' is'} written, no other")
+        self.result = result
+
+
 def predict(
     inputs: PathLike | Sequence[PathLike],
     prompts: Prompts,
@@ -100,6 +109,7 @@ def predict(
     Raises:
         RsovError: with one input whatever went wrong; nothing of its map is on disk then.
         BatchError: with several, when some failed and the others are done.
+        BatchStopped: with several, when a stop came after the first map.
     """
     named = model if isinstance(model, str) else model.card.name
     return run_predict(
@@ -147,12 +157,16 @@ def run_predict(
             continue
         try:
             maps.append(job.run(tools))
-        except Interrupted:
-            raise
+        except Interrupted as error:
+            if not maps:
+                raise
+            raise BatchStopped(PredictResult(tuple(maps), tuple(failures)), error.exit_code) from error
         except RsovError as error:
-            if len(jobs) == 1 or options.fail_fast:
+            if len(jobs) == 1 or (options.fail_fast and not maps):
                 raise
             failures.append(_failed(job, error, watcher))
+            if options.fail_fast:
+                break
     result = PredictResult(tuple(maps), tuple(failures))
     if failures:
         raise BatchError(result, {failure.error.code for failure in failures})
@@ -210,4 +224,4 @@ def _check_all(
     )
 
 
-__all__ = ["BatchError", "Failure", "PredictResult", "predict", "run_predict"]
+__all__ = ["BatchError", "BatchStopped", "Failure", "PredictResult", "predict", "run_predict"]
