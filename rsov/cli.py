@@ -5,11 +5,12 @@ Nothing heavy is imported here: `rsov --help` answers at once.
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import importlib
 import os
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import typer
 from typer.core import TyperGroup
@@ -29,6 +30,9 @@ COMMANDS = {
 }
 """Module and one line of help of every subcommand; the help of `rsov` loads none of them."""
 
+
+STOPPED = {ExitCode.HANGUP, ExitCode.INTERRUPT, ExitCode.TERMINATED}
+"""Codes of a run that a signal ended."""
 
 COMPLETE = "_RSOV_COMPLETE"
 """Set by the completion scripts; Typer answers then instead of running anything."""
@@ -86,7 +90,24 @@ def _root(
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command line and return its exit code; the entry point of `rsov` and of the tests."""
-    arguments = list(sys.argv[1:] if arguments is None else arguments)
+    code = _run(list(sys.argv[1:] if arguments is None else arguments))
+    if arguments is None and code in STOPPED:
+        _leave(code)
+    return code
+
+
+def _leave(code: int) -> NoReturn:
+    """End the process now.
+
+    On a busy machine the interpreter takes longer over taking torch down than containers wait (C03).
+    """
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(OSError, ValueError):
+            stream.flush()
+    os._exit(code)
+
+
+def _run(arguments: list[str]) -> int:
     if os.environ.get(COMPLETE):
         from typer._completion_classes import completion_init
 

@@ -110,6 +110,21 @@ def test_C04_a_second_ctrl_c_ends_at_once(tmp_path):
     assert {path.name for path in tmp_path.iterdir()} == {"ortho.tif"}
 
 
+def test_C03_nothing_is_waited_for_once_the_command_has_stopped():
+    code = """
+import atexit, sys, time
+import rsov.cli as cli
+atexit.register(time.sleep, 60)
+cli._run = lambda arguments: print("stopped") or 143
+cli.main()
+"""
+    env = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=env, stdout=subprocess.PIPE, text=True, timeout=30, check=False
+    )
+    assert (done.returncode, done.stdout) == (143, "stopped\n")
+
+
 def test_C05_a_closed_pipe_is_141_and_silent(tmp_path):
     env = {**os.environ, "PYTHONPATH": str(ROOT)}
     reader, writer = os.pipe()
