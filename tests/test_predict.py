@@ -17,8 +17,9 @@ from rsov.errors import InputError, Interrupted, OutputError, UsageError
 from rsov.jobs.predict import BatchError, predict
 from rsov.jobs.stop import Stop
 from rsov.types import Legend
-from tests.support.models import ColourSegmenter
+from tests.support.models import COLOURS, ColourSegmenter
 from tests.support.places import WORDS, Watch, picture
+from tests.support.rasters import write
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -480,3 +481,16 @@ def test_area_of_interest_by_bounds(ortho, out):
     run(ortho, out, bounds=(400_010.0, 5_699_970.0, 400_030.0, 5_699_990.0))
     with rasterio.open(out / "ortho_classes.tif") as dataset:
         assert tuple(dataset.bounds) == (400_010.0, 5_699_970.0, 400_030.0, 5_699_990.0)
+
+
+@pytest.mark.parametrize("side", ["columns", "rows"])
+def test_slivers_of_valid_pixels_are_classified_where_no_work_pixel_is_valid(tmp_path, out, side):
+    data = np.zeros((3, 384, 384), np.uint8)
+    sliver = np.s_[:, :, 200] if side == "columns" else np.s_[:, 200]
+    data[sliver] = np.array(COLOURS["road"])[:, None]
+    path = write(tmp_path / "sliver.tif", data, nodata=0)
+    run(path, out, work_gsd=2.0)  # a work pixel is four pixels wide: a quarter of it is valid
+    found = labels(out / "sliver_classes.tif")
+    valid = data[0] > 0
+    assert (found[~valid] == 0).all()
+    assert set(np.unique(found[valid])) <= {1, 2, 3}

@@ -37,7 +37,7 @@ class Pixels(Protocol):
 
     @property
     def any_valid(self) -> bool:
-        """There is something to classify."""
+        """There is something to classify: a valid pixel of the source, not of the work grid alone."""
         ...
 
 

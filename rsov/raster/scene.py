@@ -18,6 +18,7 @@ from rsov.raster.scene_view import View, changed_error, memory_error
 from rsov.types import Grid, Notices, Window
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from types import TracebackType
 
     from numpy.typing import NDArray
@@ -42,15 +43,13 @@ class Pixels:
 
     ``data`` uint8 (3, h, w), 0..255 after radiometry; outside the picture it is mirrored, invalid pixels have
     the scene's mean colour. ``valid`` (h, w) is false for both and outside of the area of interest.
+    ``any_valid``: some pixel of the source under the window is valid. A work pixel is valid from half of its
+    source on, so a sliver of the picture is valid without a valid work pixel.
     """
 
     data: NDArray[np.uint8]
     valid: NDArray[np.bool_]
-
-    @property
-    def any_valid(self) -> bool:
-        """There is something to classify."""
-        return bool(self.valid.any())
+    any_valid: bool
 
 
 @dataclass(frozen=True)
@@ -147,12 +146,16 @@ class Scene:
         inside = window.intersect(Window(0, 0, self.work.width, self.work.height))
         if inside.width == 0 or inside.height == 0:
             return True
-        source = self.work.support(inside, self.grid.width, self.grid.height)
+        source = self.under(inside)
         if self.aoi is not None and self.aoi.outside(source):
             return True
         if self.decoder.raw.absent(self.on_view(source)):
             return True
         return False if self.all_valid else None
+
+    def under(self, window: Window) -> Window:
+        """Source pixels that a window inside the work grid is computed from."""
+        return self.work.support(window, self.grid.width, self.grid.height)
 
     def on_view(self, window: Window) -> Window:
         """A window of ``grid`` on the uncropped view."""
@@ -242,7 +245,11 @@ class SceneReader:
             inside_x = (outside[0] >= 0) & (outside[0] < work.width)
             inside_y = (outside[1] >= 0) & (outside[1] < work.height)
             valid = valid[rows - inner.row][:, columns - inner.col] & inside_y[:, None] & inside_x
-        return Pixels(data, valid)
+        return Pixels(data, valid, bool(valid.any()) or self._any_under(inner))
+
+    def _any_under(self, window: Window) -> bool:
+        """Some source pixel is valid; chunk by chunk, for a tile may lie over more than fits the memory."""
+        return any(np.any(valid) for _, valid in self._packed(self._scene.under(window)))
 
     def valid(self, window: Window) -> NDArray[np.bool_]:
         """Validity (h, w) of a window of the output grid: that of the source pixel under each centre."""
@@ -323,20 +330,28 @@ class SceneReader:
         if scene.all_valid:
             out[rows, columns] = True
             return out
-        for key, place in scene.lattice.over_source(inside):
-            packed = scene.packed.get(key, lambda place=place: self._pack(place))  # type: ignore[misc]
+        for part, valid in self._packed(inside):
+            out[
+                part.row - window.row : part.bottom - window.row,
+                part.col - window.col : part.right - window.col,
+            ] = valid
+        return out
+
+    def _packed(self, window: Window) -> Iterator[tuple[Window, NDArray[np.bool_] | bool]]:
+        """The parts of a window of the source grid that lie in one chunk each, and their validity."""
+        for key, place in self._scene.lattice.over_source(window):
+            packed = self._scene.packed.get(key, lambda place=place: self._pack(place))  # type: ignore[misc]
             part = place.intersect(window)
             if part.width and part.height:
-                out[
-                    part.row - window.row : part.bottom - window.row,
-                    part.col - window.col : part.right - window.col,
-                ] = packed.cut(
-                    part.row - place.row,
-                    part.bottom - place.row,
-                    part.col - place.col,
-                    part.right - place.col,
+                yield (
+                    part,
+                    packed.cut(
+                        part.row - place.row,
+                        part.bottom - place.row,
+                        part.col - place.col,
+                        part.right - place.col,
+                    ),
                 )
-        return out
 
     def _pack(self, owned: Window) -> Packed:
         from rsov.raster.scene_chunks import source_validity
