@@ -33,7 +33,7 @@ class Slow(ColourSegmenter):
 
 registry.model_card = lambda *_: Slow().card
 registry.load_segmenter = lambda *_: Slow()
-sys.exit(main(sys.argv[1:]))
+sys.exit(main())
 """
 BLOCKED = "hashlib.pbkdf2_hmac('sha256', b'', b'', 10**8)"
 """Half a minute outside of Python, as a long call of torch: no bytecode, so no Python handler, runs."""
