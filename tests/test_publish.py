@@ -219,6 +219,21 @@ def test_a_file_system_without_hard_links_can_be_overwritten(tmp_path: Path) -> 
     assert _contents(tmp_path / "out") == NEW
 
 
+def test_without_hard_links_a_failure_brings_the_old_outputs_back(tmp_path: Path) -> None:
+    class Unlinked(FaultyFiles):
+        def link(self, source: Path, target: Path) -> None:
+            raise OSError(errno.EPERM, "no hard links here")
+
+    good = Unlinked()
+    _old(tmp_path / "good")
+    _publish(tmp_path / "good", good)
+    before = _old(tmp_path / "out")
+    for n in (n for n, call in enumerate(good.calls, 1) if call == "replace"):
+        with pytest.raises(OutputError):
+            _publish(tmp_path / "out", Unlinked(n, errno.ENOSPC))
+        assert _contents(tmp_path / "out") == before, f"call {n}"
+
+
 def test_C34_stale_sidecars_of_the_old_output_go(tmp_path: Path) -> None:
     stale = [
         *(f"a_classes.tif{end}" for end in (".aux.xml", ".ovr", ".msk")),

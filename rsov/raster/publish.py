@@ -266,8 +266,8 @@ class Publication:
             except OSError as error:
                 if error.errno not in NO_HARD_LINKS:
                     raise
-            else:
-                undo.steps.append(lambda: self._files.replace(kept, final))
+                self._files.replace(final, kept)  # for a moment there is no file of that name
+            undo.steps.append(lambda: self._files.replace(kept, final))
         else:
             undo.steps.append(lambda: self._files.unlink(final))
         self._replace(part, final)
