@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import struct
 from typing import TYPE_CHECKING
 
@@ -13,10 +14,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from rasterio.crs import CRS
 
-from rsov.errors import OutputError
+from rsov.errors import ExitCode, Interrupted, OutputError
+from rsov.jobs.finish import WorkFiles
 from rsov.raster import workfile
 from rsov.raster.workfile import BLOCK, WorkRaster, row_blocks
 from rsov.types import Grid, Window
+from tests.support.scenes import legend
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -111,6 +114,33 @@ def _version(path: Path) -> int:
         order, number = struct.unpack("<2sH", file.read(4))
     assert order == b"II"
     return int(number)
+
+
+def test_a_fault_at_the_end_does_not_hide_why_a_run_ended(tmp_path: Path) -> None:
+    class Full:
+        def close(self) -> None:
+            raise OSError(errno.ENOSPC, "disk full")
+
+    work = WorkRaster(tmp_path / "w.tif", grid(64, 64), "uint8")
+    work._dataset.close()
+    work._dataset = Full()
+    with pytest.raises(Interrupted), work:
+        raise Interrupted(ExitCode.INTERRUPT, "stopped")
+
+
+def test_work_files_are_closed_where_one_of_them_cannot_be_made(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    closed: list[Path] = []
+    monkeypatch.setattr(WorkRaster, "abandon", lambda raster: closed.append(raster.path))
+    (tmp_path / "probs.tif").mkdir()
+    names = legend("forest", "road")
+    with (
+        pytest.raises(OutputError),
+        WorkFiles.opened(tmp_path.joinpath, grid(64, 64), names, confidence=True, probs=True),
+    ):
+        pass
+    assert sorted(path.name for path in closed) == ["confidence.tif", "labels.tif"]
 
 
 def test_Z41_a_raster_that_may_pass_4_GiB_is_a_BigTIFF_and_sparse(tmp_path: Path) -> None:

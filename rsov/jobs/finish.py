@@ -47,19 +47,31 @@ PASS_PIXELS = 32 << 20
 """Labels held at once in the pass over the finished map; very wide maps are read in thinner bands (M02)."""
 
 
+@dataclass(frozen=True)
 class WorkFiles:
     """The sink of a run: labels, and confidence and probabilities where somebody needs them."""
 
-    def __init__(
-        self, scratch: Callable[[str], Path], grid: Grid, legend: Legend, *, confidence: bool, probs: bool
-    ) -> None:
-        self.labels = WorkRaster(scratch("labels.tif"), grid, legend.dtype, nodata=NODATA)
-        self.confidence = self.probs = None
-        if confidence:
-            self.confidence = WorkRaster(scratch("confidence.tif"), grid, "uint8", nodata=SCORE_NODATA)
-        if probs:
-            self.probs = WorkRaster(
-                scratch("probs.tif"), grid, "uint8", bands=len(legend), nodata=SCORE_NODATA
+    labels: WorkRaster
+    confidence: WorkRaster | None
+    probs: WorkRaster | None
+
+    @classmethod
+    @contextlib.contextmanager
+    def opened(
+        cls, scratch: Callable[[str], Path], grid: Grid, legend: Legend, *, confidence: bool, probs: bool
+    ) -> Iterator[WorkFiles]:
+        """New files; checked and closed at the end, and closed as well where one cannot be made."""
+        with contextlib.ExitStack() as stack:
+
+            def scores(name: str, bands: int) -> WorkRaster:
+                raster = WorkRaster(scratch(name), grid, "uint8", bands=bands, nodata=SCORE_NODATA)
+                return stack.enter_context(raster)
+
+            labels = stack.enter_context(WorkRaster(scratch("labels.tif"), grid, legend.dtype, nodata=NODATA))
+            yield cls(
+                labels,
+                scores("confidence.tif", 1) if confidence else None,
+                scores("probs.tif", len(legend)) if probs else None,
             )
 
     def write(self, part: Part) -> None:
@@ -69,10 +81,6 @@ class WorkFiles:
             self.confidence.write(part.window, part.confidence)
         if self.probs is not None and part.probs is not None:
             self.probs.write(part.window, part.probs)
-
-    def rasters(self) -> list[WorkRaster]:
-        """Those there are."""
-        return [raster for raster in (self.labels, self.confidence, self.probs) if raster is not None]
 
 
 class Tally:
@@ -149,16 +157,14 @@ class Finisher:
     @contextlib.contextmanager
     def sink(self) -> Iterator[WorkFiles]:
         """Where the run writes; checked and closed at the end."""
-        self._work = work = WorkFiles(
+        with WorkFiles.opened(
             self._publication.scratch,
             self._grid,
             self._legend,
             confidence=self.needs_confidence,
             probs=self._options.probs,
-        )
-        with contextlib.ExitStack() as stack:
-            for raster in work.rasters():
-                stack.enter_context(raster)
+        ) as work:
+            self._work = work
             yield work
 
     def finish(self, tags: Mapping[str, str], threads: int, started: datetime, notices: Notices) -> Finished:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import zlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self
@@ -10,6 +11,7 @@ import numpy as np
 import rasterio
 from rasterio.windows import Window as RasterioWindow
 
+from rsov.errors import OutputError
 from rsov.raster.faults import damaged, writing
 from rsov.types import Grid, Window
 
@@ -139,9 +141,9 @@ class WorkRaster:
                         )
 
     def abandon(self) -> None:
-        """Close without a check; the file is of no use."""
+        """Close without a check: the file is of no use, and a fault here would hide what ended the run."""
         self._strips.clear()
-        with writing(self.path):
+        with contextlib.suppress(OutputError), writing(self.path):
             self._dataset.close()
 
     def _flush(self, key: tuple[int, int], strip: _Strip, height: int) -> None:
