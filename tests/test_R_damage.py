@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import rasterio
+import tifffile
 from affine import Affine
 
 from rsov.errors import InputError, ResourceError, RsovError, UsageError
@@ -145,6 +146,32 @@ def test_R06_bad_block_as_nodata_is_counted(tmp_path: Path) -> None:
     assert (output == expected).all()
     assert (pixels.data[:, expected] == data[:, expected]).all()
     assert opened.info()["bad_blocks"] == [[64, 128]]
+
+
+@pytest.mark.parametrize("place", ["internal", "beside"])
+def test_R06_a_damaged_block_of_the_mask_is_nodata(tmp_path: Path, place: str) -> None:
+    data, path = texture(256, 256), tmp_path / "m.tif"
+    inner = np.full((256, 256), 255, np.uint8)
+    inner[:, :10] = 0
+    tiles = {"tiled": True, "blockxsize": 64, "blockysize": 64}
+    with rasterio.Env(GDAL_TIFF_INTERNAL_MASK=place == "internal"):
+        write(path, data, **tiles, after=lambda out: out.write_mask(inner))
+    holder = path if place == "internal" else Path(f"{path}.msk")
+    page = tifffile.TiffFile(holder).pages[-1]
+    raw = bytearray(holder.read_bytes())
+    raw[page.dataoffsets[0] : page.dataoffsets[0] + page.databytecounts[0]] = b"\xff" * page.databytecounts[0]
+    holder.write_bytes(raw)
+    with pytest.raises(InputError):
+        read(path)
+    opened = scene(path, on_bad_block="nodata")
+    with opened.open_reader() as reader:
+        pixels = reader.read(Window(0, 0, 256, 256))
+    height, width = page.tilelength or page.rowsperstrip, page.tilewidth or page.imagewidth
+    expected = inner > 0
+    expected[:height, :width] = False
+    assert expected.any()
+    assert (pixels.valid == expected).all()
+    assert opened.info()["bad_blocks"][0] == [0, 0]
 
 
 def test_R06_a_map_with_damaged_blocks_warns(tmp_path: Path) -> None:

@@ -25,6 +25,8 @@ from rsov.raster.scene_view import (
 from rsov.types import Window
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from rasterio.io import DatasetReader
 
     from rsov.raster.radiometry import Radiometry
@@ -88,39 +90,53 @@ class RawReader:
         return raw, _both(_both(valid, own), broken)
 
     def _mask(self, ds: DatasetReader, window: Window) -> Valid:
+        def read(part: Window) -> NDArray[Any]:
+            return ds.read_masks(self.bands.indexes[0], window=_gdal_window(part))
+
         try:
-            mask = ds.read_masks(self.bands.indexes[0], window=_gdal_window(window)) != 0
+            mask = read(window)
         except gdal_errors() as error:
-            raise self._fault(ds, window, error) from error
-        return None if mask.all() else mask
+            if not self.skip_bad or is_memory(error):
+                raise self._fault(ds, window, error) from error
+            mask = np.zeros((window.height, window.width), np.uint8)
+            self._block_by_block(ds, read, window, mask)
+        return None if mask.all() else mask != 0
 
     def _samples(
         self, ds: DatasetReader, indexes: tuple[int, ...], window: Window
     ) -> tuple[NDArray[Any], Valid]:
+        def read(part: Window) -> NDArray[Any]:
+            return ds.read(list(indexes), window=_gdal_window(part))
+
         try:
-            return ds.read(list(indexes), window=_gdal_window(window)), None
+            return read(window), None
         except gdal_errors() as error:
             if not self.skip_bad or is_memory(error):
                 raise self._fault(ds, window, error) from error
-        return self._block_by_block(ds, indexes, window)
-
-    def _block_by_block(
-        self, ds: DatasetReader, indexes: tuple[int, ...], window: Window
-    ) -> tuple[NDArray[Any], NDArray[np.bool_]]:
         dtype = np.result_type(*(ds.dtypes[i - 1] for i in indexes))
         out = np.zeros((len(indexes), window.height, window.width), dtype)
+        return out, self._block_by_block(ds, read, window, out)
+
+    def _block_by_block(
+        self,
+        ds: DatasetReader,
+        read: Callable[[Window], NDArray[Any]],
+        window: Window,
+        out: NDArray[Any],
+    ) -> NDArray[np.bool_]:
+        """Fill ``out`` with the blocks that can be decoded; where that was possible."""
         good = np.ones((window.height, window.width), bool)
         for part in self._blocks(window):
             rows = slice(part.row - window.row, part.bottom - window.row)
             columns = slice(part.col - window.col, part.right - window.col)
             try:
-                out[:, rows, columns] = ds.read(list(indexes), window=_gdal_window(part))
+                out[..., rows, columns] = read(part)
             except gdal_errors() as error:
                 if is_memory(error):
                     raise self._fault(ds, part, error) from error
                 good[rows, columns] = False
                 self.bad.add((part.row - part.row % self.block[0], part.col - part.col % self.block[1]))
-        return out, good
+        return good
 
     def _blocks(self, window: Window) -> list[Window]:
         h, w = self.block
