@@ -91,7 +91,8 @@ class RawReader:
 
     def _mask(self, ds: DatasetReader, window: Window) -> Valid:
         def read(part: Window) -> NDArray[Any]:
-            return ds.read_masks(self.bands.indexes[0], window=_gdal_window(part))
+            found: NDArray[Any] = ds.read_masks(self.bands.indexes[0], window=_gdal_window(part))
+            return found
 
         try:
             mask = read(window)
@@ -106,7 +107,8 @@ class RawReader:
         self, ds: DatasetReader, indexes: tuple[int, ...], window: Window
     ) -> tuple[NDArray[Any], Valid]:
         def read(part: Window) -> NDArray[Any]:
-            return ds.read(list(indexes), window=_gdal_window(part))
+            found: NDArray[Any] = ds.read(list(indexes), window=_gdal_window(part))
+            return found
 
         try:
             return read(window), None
