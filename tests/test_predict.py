@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import sqlite3
 from contextlib import closing
@@ -16,6 +17,7 @@ import rsov
 from rsov.errors import InputError, Interrupted, OutputError, UsageError
 from rsov.jobs.predict import BatchError, predict
 from rsov.jobs.stop import Stop
+from rsov.raster import preflight
 from rsov.types import Legend
 from tests.support.models import COLOURS, ColourSegmenter
 from tests.support.places import WORDS, Watch, picture
@@ -494,3 +496,14 @@ def test_slivers_of_valid_pixels_are_classified_where_no_work_pixel_is_valid(tmp
     valid = data[0] > 0
     assert (found[~valid] == 0).all()
     assert set(np.unique(found[valid])) <= {1, 2, 3}
+
+
+def test_the_checksum_of_an_input_is_computed_once(ortho, out, monkeypatch):
+    digest = hashlib.sha256(ortho.read_bytes()).hexdigest()
+    hashed = []
+    check = preflight._check_sha256
+    monkeypatch.setattr(
+        preflight, "_check_sha256", lambda path, *rest: (hashed.append(path), check(path, *rest))
+    )
+    run(ortho, out, input_sha256=digest, dry_run=True)
+    assert hashed == [ortho]

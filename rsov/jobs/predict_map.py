@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from rsov.jobs.predict_progress import Watcher
     from rsov.jobs.predict_tools import Tools
     from rsov.jobs.stop import Stop
+    from rsov.raster.preflight import Source
     from rsov.raster.publish import Publication
     from rsov.raster.scene import Scene
     from rsov.report.summary import ClassArea, RunReport
@@ -75,6 +76,7 @@ class MapJob:
         self._stop = stop
         self._watcher = watcher
         self._notices = Notices(watcher.notice)
+        self._source: Source | None = None
         self._started = datetime.now(UTC)
         self._laps: dict[str, float] = {}
         self._since = time.perf_counter()
@@ -84,9 +86,9 @@ class MapJob:
         from rsov.raster.preflight import check_source
 
         o = self._options
-        check_source(
+        self._source = check_source(
             self.path,
-            Notices(),
+            self._notices,
             subdataset=o.subdataset,
             allow_vrt=o.allow_vrt,
             max_pixels=o.max_pixels,
@@ -163,7 +165,7 @@ class MapJob:
         given = {name: value for name, value in vars(self._options).items() if name in names}
         card = self._tools.card
         options = ReadOptions(**given, memory=self._tools.budget)
-        return open_scene(self.path, options, card.gsd, card.gsd_range, self._notices)
+        return open_scene(self.path, options, card.gsd, card.gsd_range, self._notices, source=self._source)
 
     def _plan(self, scene: Scene) -> Plan:
         from rsov.engine.plan import make_plan

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from rasterio.io import DatasetReader
 
     from rsov.raster.aoi import AreaOfInterest
+    from rsov.raster.preflight import Source
     from rsov.raster.radiometry import Radiometry
     from rsov.raster.scene_decode import Decoder
     from rsov.raster.scene_georef import Place
@@ -371,12 +372,16 @@ def open_scene(
     model_gsd: float,
     model_gsd_range: tuple[float, float],
     notices: Notices,
+    *,
+    source: Source | None = None,
 ) -> Scene:
     """Open a picture for a model of a given ground sampling distance (metres); reads a sample, no more.
+
+    ``source`` is what :func:`rsov.raster.preflight.check_source` gave with the same options, if called before.
 
     Raises:
         UsageError, InputError, ResourceError: see ``docs/robustness.md``, groups R, Z and S.
     """
     from rsov.raster.scene_open import build_scene
 
-    return build_scene(Path(path), options, model_gsd, model_gsd_range, notices)
+    return build_scene(Path(path), options, model_gsd, model_gsd_range, notices, source=source)

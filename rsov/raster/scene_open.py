@@ -63,13 +63,15 @@ def build_scene(
     model_gsd: float,
     model_gsd_range: tuple[float, float],
     notices: Notices,
+    *,
+    source: Source | None = None,
 ) -> Scene:
     """See :func:`rsov.raster.scene.open_scene`."""
     check_environment()
     _warn_about_drivers(notices)
     rule = parse_rule(options.scale)
     stats = read_stats(options.stats) if options.stats is not None else None
-    source = check_source(
+    source = source or check_source(
         path,
         notices,
         subdataset=options.subdataset,
