@@ -171,6 +171,7 @@ def test_M21_the_folder_that_will_be_made_is_asked_for_its_room(tmp_path: Path) 
 def test_M21_the_estimate_grows_with_what_is_asked_for() -> None:
     classes = space_needed(100_000_000, polygons=False)
     assert 5e6 < classes < 100e6
+    assert space_needed(100_000_000, polygons=False, sieved=True) > classes + 5e6
     assert space_needed(100_000_000, confidence=True, polygons=False) > classes + 80e6
     assert space_needed(100_000_000, prob_bands=4, polygons=False) > classes + 4 * 80e6
 

@@ -208,6 +208,7 @@ class MapJob:
             confidence=o.confidence or bool(o.vector_format),
             prob_bands=len(self._tools.legend) if o.probs else 0,
             polygons=bool(o.vector_format),
+            sieved=o.min_area > 0,
         )
 
     def _classify(self, scene: Scene, finisher: Any, plan: Plan) -> RunStats:

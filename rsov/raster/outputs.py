@@ -106,15 +106,20 @@ def check_outputs(
         _check_room(_nearest(outputs[0].parent), needed, free)
 
 
-def space_needed(pixels: int, *, confidence: bool = False, prob_bands: int = 0, polygons: bool = True) -> int:
+def space_needed(
+    pixels: int, *, confidence: bool = False, prob_bands: int = 0, polygons: bool = True, sieved: bool = False
+) -> int:
     """Bytes that a run writes at most at one time for ``pixels`` output pixels, rough but not small.
 
-    The work files, the finished files and the overviews (a third) stand beside each other for a moment.
+    The work files, the finished files and the overviews (a third) stand beside each other for a moment, and
+    with ``sieved`` a second work file of labels.
     """
     per_pixel = LABEL_BYTES + (CONFIDENCE_BYTES if confidence else 0.0) + CONFIDENCE_BYTES * prob_bands
     per_pixel *= 1 + 4 / 3
     if polygons:
         per_pixel += POLYGON_BYTES
+    if sieved:
+        per_pixel += LABEL_BYTES
     return int(pixels * per_pixel) + FIXED_BYTES
 
 
