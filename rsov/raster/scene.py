@@ -377,7 +377,7 @@ def open_scene(
 ) -> Scene:
     """Open a picture for a model of a given ground sampling distance (metres); reads a sample, no more.
 
-    ``source`` is what :func:`rsov.raster.preflight.check_source` gave with the same options, if called before.
+    ``source`` is what :func:`rsov.raster.preflight.check_source` gave with these options, if it was called.
 
     Raises:
         UsageError, InputError, ResourceError: see ``docs/robustness.md``, groups R, Z and S.
