@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 import rasterio
 
+from rsov.cli import main
 from rsov.errors import InputError, RsovError, UsageError
 from rsov.raster.env import ALLOWED_DRIVERS, SKIPPED_DRIVERS, forbidden_drivers, mistyped_value, prepare_gdal
 from rsov.types import Notices, Window
@@ -312,6 +313,28 @@ def test_S35_isolated_decoding_survives_a_crash(tmp_path: Path, monkeypatch: pyt
     with pytest.raises(InputError) as caught:
         scene(path, isolate=True)
     assert caught.value.id == "E-input-crash"
+
+
+def test_S35_isolated_decoding_ends_in_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import rsov.raster.preflight_isolate as isolate
+
+    path = write(tmp_path / "a.tif", texture())
+    monkeypatch.setattr(isolate, "_START_S", 0.0)
+    with pytest.raises(InputError) as caught:
+        scene(path, isolate=True)
+    assert caught.value.id == "E-input-slow"
+
+
+def test_S35_the_command_reaches_isolated_decoding(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    import rsov.raster.preflight_isolate as isolate
+
+    path = write(tmp_path / "a.tif", texture())
+    monkeypatch.setattr(isolate, "_START_S", 0.0)
+    line = ["predict", str(path), "--prompts", "forest", "-o", f"{tmp_path}/", "--dry-run"]
+    assert main([*line, "--isolate"]) == 3
+    assert "E-input-slow" in capsys.readouterr().err
 
 
 def test_S35_isolated_decoding_finds_any_damaged_block(tmp_path: Path) -> None:

@@ -29,8 +29,8 @@ MAX_CONFIG_BYTES = 1 << 20
 """A config file is read whole; a megabyte of options is a mistake (P27)."""
 NOT_IN_CONFIG = {"output", "inputs_file", "dry_run", "overwrite", "log_file"}
 """What belongs to one call: a forgotten file must not overwrite or redirect anything."""
-NOT_IN_PROJECT = {"allow_vrt"}
-"""A folder from a stranger may hold an rsov.toml: it cannot lower the guard (cli.md 2.8)."""
+NOT_IN_PROJECT = {"allow_vrt", "isolate"}
+"""A folder from a stranger may hold an rsov.toml: it cannot lower the guards (cli.md 2.8)."""
 
 
 @dataclass

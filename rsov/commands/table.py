@@ -99,7 +99,7 @@ PREDICT: tuple[Option, ...] = (
         "-b",
         repeat=True,
     ),
-    Option("sensor", PIXELS, "Bands and scaling of a known sensor.", v.word, "NAME"),
+    Option("sensor", PIXELS, "Take the bands of a known sensor, by name or usual number.", v.word, "NAME"),
     Option(
         "alpha",
         PIXELS,
@@ -143,6 +143,12 @@ PREDICT: tuple[Option, ...] = (
         "input_sha256", PIXELS, "Expected checksum of the input, or a file that holds it.", v.word, "HEX|FILE"
     ),
     Option("allow_vrt", PIXELS, "Read VRT files (sources in their folder only).", opposite=True),
+    Option(
+        "isolate",
+        PIXELS,
+        "Decode each input in a process of its own first: for untrusted files.",
+        opposite=True,
+    ),
     Option("max_pixels", PIXELS, "Refuse larger inputs [200000000000].", v.integer, "N"),
     Option(
         "inputs_file",

@@ -68,6 +68,7 @@ class PredictOptions:
     on_bad_block: Literal["fail", "nodata"] = "fail"
     input_sha256: str | None = None
     allow_vrt: bool = False
+    isolate: bool = False
     max_pixels: int = MAX_PIXELS
     # area of interest and output grid
     bounds: tuple[float, float, float, float] | None = None
@@ -192,6 +193,7 @@ class PredictKeywords(TypedDict, total=False):
     on_bad_block: Literal["fail", "nodata"]
     input_sha256: str | None
     allow_vrt: bool
+    isolate: bool
     max_pixels: int
     bounds: tuple[float, float, float, float] | None
     bounds_crs: str | None

@@ -1,6 +1,6 @@
 """Decode an untrusted picture once in a child process: a decoder that crashes takes only the child with it.
 
-``python -m rsov.raster.preflight_isolate PATH PAGE`` is that child.
+``python -m rsov.raster.preflight_isolate PATH PAGE MAX_PIXELS`` is that child.
 """
 
 from __future__ import annotations
@@ -16,22 +16,38 @@ if TYPE_CHECKING:
     from rsov.raster.preflight import Source
 
 _FAULT = 3
+_START_S, _UNITS_PER_S = 60.0, 1e6
+"""Seconds for the start, and bytes or pixels decoded in a second: the slowest codecs (JPEG 2000, LERC) do ten
+times as many. Without a limit a file could keep a decoder busy for ever."""
 
 
-def decode_apart(source: Source, subdataset: int | None) -> None:
+def decode_apart(source: Source, subdataset: int | None, max_pixels: int) -> None:
     """Decode every block of the picture in a child process.
 
     Raises:
-        InputError: the child crashed, or found a block that cannot be decoded.
+        InputError: the child crashed, took too long, or found a block that cannot be decoded.
     """
     command = [
         sys.executable,
+        "-P",  # or a folder `rsov` in the current one would be run
         "-m",
         "rsov.raster.preflight_isolate",
         str(source.path.absolute()),
         str(subdataset or 0),
+        str(max_pixels),
     ]
-    child = subprocess.run(command, capture_output=True, text=True, errors="replace", check=False)  # noqa: S603
+    limit = time_limit(source)
+    try:
+        child = subprocess.run(  # noqa: S603
+            command, capture_output=True, text=True, errors="replace", check=False, timeout=limit
+        )
+    except subprocess.TimeoutExpired:
+        raise InputError(
+            "E-input-slow",
+            f"{source.path} was not decoded within {limit:.0f} s",
+            why="a hostile file, or a very busy machine",
+            fix="if the file can be trusted, leave out --isolate",
+        ) from None
     if child.returncode < 0:
         raise InputError(
             "E-input-crash",
@@ -48,15 +64,22 @@ def decode_apart(source: Source, subdataset: int | None) -> None:
         )
 
 
+def time_limit(source: Source) -> float:
+    """Seconds that the child may take, by the size of the files and of the picture."""
+    size = source.fingerprint.size + sum(path.stat().st_size for path in source.sources)
+    pixels = source.directory.width * source.directory.height if source.directory is not None else 0
+    return _START_S + max(size, pixels) / _UNITS_PER_S
+
+
 def main(arguments: list[str]) -> int:
     """Decode all blocks; 0 when that worked."""
     from rsov.raster.preflight import check_source
     from rsov.raster.scene_view import View, deepest, gdal_errors
     from rsov.types import Notices
 
-    path, page = Path(arguments[0]), int(arguments[1])
+    path, page, max_pixels = Path(arguments[0]), int(arguments[1]), int(arguments[2])
     try:
-        source = check_source(path, Notices(), subdataset=page or None, allow_vrt=True)
+        source = check_source(path, Notices(), subdataset=page or None, allow_vrt=True, max_pixels=max_pixels)
         with View(source).open() as ds:
             for _, window in ds.block_windows(1):
                 ds.read(window=window)

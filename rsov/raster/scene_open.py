@@ -82,7 +82,7 @@ def build_scene(
     if options.isolate:
         from rsov.raster.preflight_isolate import decode_apart
 
-        decode_apart(source, options.subdataset)
+        decode_apart(source, options.subdataset, options.max_pixels)
     descriptor = os.open(path, os.O_RDONLY)
     try:
         opened = _checked(source, options, notices)
