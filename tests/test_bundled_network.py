@@ -222,7 +222,7 @@ def test_S01_pickles_are_refused_by_content(tmp_path: Path, name: str, form: str
     else:
         torch.save({"x": Bomb(marker)}, path, _use_new_zipfile_serialization=form == "torch")
     error = refused(path, marker)
-    assert "rsov models import" in error.fix
+    assert ".safetensors" in error.fix
 
 
 def test_S02_export_packages_are_refused(tmp_path: Path) -> None:
@@ -230,7 +230,7 @@ def test_S02_export_packages_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "w.safetensors"
     torch.export.save(program, str(tmp_path / "w.pt2"))
     (tmp_path / "w.pt2").rename(path)
-    assert "rsov models import" in refused(path).fix
+    assert ".safetensors" in refused(path).fix
 
 
 def test_S03_torchscript_and_onnx_are_refused(tmp_path: Path) -> None:

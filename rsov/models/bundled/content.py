@@ -18,7 +18,6 @@ _STARTS: tuple[tuple[str, bytes | tuple[bytes, ...]], ...] = (
     ("pickle", tuple(bytes([0x80, protocol]) for protocol in range(2, 6))),
 )
 _OLD_PICKLE = (b"(", b"c", b"]", b"}", b"\x80")
-_HINT = "rsov models import"
 
 
 def identify(path: Path) -> str:
@@ -77,7 +76,7 @@ def require_safetensors(path: Path) -> None:
         f"{path.name} is not a safetensors file",
         where=str(path),
         why=f"its content is: {kind}" + ("; such files can run code when they are loaded" if foreign else ""),
-        fix=f"{_HINT} {path}" if foreign else "name a .safetensors file",
+        fix="ask for a .safetensors file",
     )
 
 

@@ -46,7 +46,7 @@ def _refuse(path: Path, why: str, what: str = "the weights do not fit their card
         what,
         where=str(path),
         why=why,
-        fix="fetch the bundle again: rsov models pull bundled",
+        fix="use --model bundled, or --model with the path of a whole bundle's folder",
     )
 
 
@@ -61,7 +61,10 @@ def load_bundled(path: Path | None = None) -> tuple[BundledNetwork, BundledCard]
     place = path or shipped_path()
     if not place.is_file():
         raise ModelError(
-            "E-model-missing", "the model's weights are not there", where=str(place), fix="rsov models list"
+            "E-model-missing",
+            "the model's weights are not there",
+            where=str(place),
+            fix="give the path of a bundle's folder with --model",
         )
     require_safetensors(place)
     card = read_card(place)
