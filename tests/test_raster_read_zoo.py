@@ -99,7 +99,7 @@ def test_zoo_masks(shared: Path) -> None:
     for name, kind in (("alpha.tif", "alpha"), ("rgb_mask.tif", "mask"), ("rgb_nodata0.tif", "nodata"), ("bgra_uint16.tif", "alpha"),
                        ("jp2_alpha_1bit.jp2", "alpha"), ("cmyk.tif", "none")):  # fmt: skip
         assert zoo(shared, name).info()["mask"] == kind, name
-    assert zoo(shared, "bgra_uint16.tif").bands == (3, 2, 1)
+    assert zoo(shared, "bgra_uint16.tif").decoder.raw.bands.indexes == (3, 2, 1)
     assert not read(shared / "data/zoo/all_nodata.tif").any_valid
 
 

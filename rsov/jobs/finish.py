@@ -16,7 +16,7 @@ import numpy as np
 from rsov.jobs.preview import Preview, TappedScene
 from rsov.kernels.scaling import count_values
 from rsov.raster.area import pixel_area, pixel_gsd
-from rsov.raster.cog import class_spec, kept_points, score_spec, stamp, write_cog
+from rsov.raster.cog import SCORE_NODATA, class_spec, kept_points, score_spec, stamp, write_cog
 from rsov.raster.faults import writing
 from rsov.raster.sieve import sieve
 from rsov.raster.style import polygon_qml, raster_qml
@@ -42,7 +42,6 @@ if TYPE_CHECKING:
     from rsov.raster.scene import Scene
     from rsov.types import Grid, Legend, Notices, Part
 
-SCORE_NODATA = 255
 PASS_PIXELS = 32 << 20
 """Labels held at once in the pass over the finished map; very wide maps are read in thinner bands (M02)."""
 

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     Points = tuple[Sequence[GroundControlPoint], CRS | None]
 
-DEFLATE_LEVEL = {"mode": 6, "average": 4, "nearest": 4}
+DEFLATE_LEVEL = {"mode": 6, "average": 4}
 """Labels: 6 is as fast as 1 and three times smaller; 9 takes five times as long for one percent.
 Confidence and probabilities are noise in their low bits: levels above 4 cost time and win nothing."""
 
@@ -54,7 +54,7 @@ class CogSpec:
         gcps: ground control points and their CRS, for a grid without transform.
     """
 
-    overview: Literal["mode", "average", "nearest"]
+    overview: Literal["mode", "average"]
     nodata: int
     bands: tuple[str, ...]
     tags: Mapping[str, str] = field(default_factory=dict)

@@ -66,10 +66,6 @@ class Radiometry:
                 why=str(error),
             ) from error
 
-    def save(self, path: Path) -> None:
-        """Write a JSON file for ``--stats``."""
-        path.write_text(self.to_json() + "\n", encoding="utf-8")
-
 
 def _find(value: Any) -> dict[str, Any]:
     if isinstance(value, dict):

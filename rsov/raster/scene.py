@@ -116,16 +116,6 @@ class Scene:
         return self.gsd[0] * self.work.scale_x, self.gsd[1] * self.work.scale_y
 
     @property
-    def bands(self) -> tuple[int, ...]:
-        """Numbers of the bands read, from 1."""
-        return self.decoder.raw.bands.indexes
-
-    @property
-    def dtype(self) -> str:
-        """Type of the samples of the file."""
-        return self.decoder.raw.bands.dtype
-
-    @property
     def all_valid(self) -> bool:
         """Every pixel of the source grid is valid: there is no mask to read."""
         raw = self.decoder.raw
