@@ -89,7 +89,7 @@ class Grid:
         """The grid of a window of this one."""
         from affine import Affine
 
-        shifted = self.transform * Affine.translation(window.col, window.row)
+        shifted = self.transform @ Affine.translation(window.col, window.row)
         return Grid(window.width, window.height, shifted, self.crs)
 
 

@@ -144,7 +144,7 @@ def test_Z09_rotated_transform(tmp_path: Path) -> None:
     assert (read(path).data == data).all()
     assert pixel_area(opened.grid, opened.grid.window) == pytest.approx(0.25, rel=2e-3)
     part = scene(path, window=Window(10, 20, 30, 15))
-    assert part.grid.transform * (0, 0) == pytest.approx(transform * (10, 20))
+    assert part.grid.transform @ (0, 0) == pytest.approx(transform * (10, 20))
 
 
 @pytest.mark.parametrize("flip", [(0.5, 0.5), (-0.5, -0.5), (-0.5, 0.5)], ids=["Z10", "Z11", "both"])
@@ -204,7 +204,7 @@ def test_Z13_control_points_warped(tmp_path: Path) -> None:
     data = with_points(path)
     opened = scene(path, gcp="warp")
     assert opened.grid.crs == CRS.from_epsg(32632)
-    assert opened.grid.transform * (0, 0) == pytest.approx((500_000, 5_600_000))
+    assert opened.grid.transform @ (0, 0) == pytest.approx((500_000, 5_600_000))
     assert opened.gsd == pytest.approx((0.5, 0.5), rel=2e-2)
     pixels = read(path, gcp="warp")
     assert pixels.valid[2:-2, 2:-2].all()
@@ -291,8 +291,8 @@ def test_Z18_web_mercator_of_the_whole_world(tmp_path: Path) -> None:
         tmp_path / "w.tif", texture(90, 180), crs="EPSG:4326", transform=Affine(2, 0, -180, 0, -2, 90)
     )
     opened = scene(path, dst_crs="EPSG:3857")
-    top = opened.grid.transform * (0, 0)
-    bottom = opened.grid.transform * (0, opened.grid.height)
+    top = opened.grid.transform @ (0, 0)
+    bottom = opened.grid.transform @ (0, opened.grid.height)
     assert top[1] < 20_100_000
     assert bottom[1] > -20_500_000
     assert opened.grid.width < 500

@@ -228,7 +228,7 @@ def make_plan(  # noqa: PLR0917 - what a plan is made of, in the order of design
 
 def axis_maps(work: Work, source: Grid, output: Grid, stride: int) -> tuple[AxisMap, AxisMap]:
     """Output pixel -> score cell for both axes; output and source differ by scale and offset only."""
-    t = ~source.transform * output.transform
+    t = ~source.transform @ output.transform
     sx, sy = work.scale_x * stride, work.scale_y * stride
     cells_x, cells_y = -(-work.width // stride), -(-work.height // stride)
     return AxisMap(t.a / sx, t.c / sx, cells_x), AxisMap(t.e / sy, t.f / sy, cells_y)

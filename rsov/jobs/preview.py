@@ -33,7 +33,7 @@ class Preview:
     def __init__(self, scene: Scene, size: tuple[int, int]) -> None:
         self._scene = scene
         out, work = scene.output_grid, scene.work
-        to_source = ~scene.grid.transform * out.transform
+        to_source = ~scene.grid.transform @ out.transform
         across = abs(out.width * to_source.a), abs(out.height * to_source.e)
         enlarged = size[0] > across[0] / work.scale_x
         self._detail = enlarged and not work.native and scene.grid.width * scene.grid.height <= DETAIL_PIXELS

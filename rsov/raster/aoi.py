@@ -76,7 +76,7 @@ class AreaOfInterest:
         ]
         if not clipped:
             return np.zeros((window.height, window.width), bool)
-        transform = Affine.scale(sx, sy) * Affine.translation(window.col, window.row)
+        transform = Affine.scale(sx, sy) @ Affine.translation(window.col, window.row)
         inside: NDArray[np.bool_] = rasterize(
             clipped,
             out_shape=(window.height, window.width),

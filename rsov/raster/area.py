@@ -29,7 +29,7 @@ def ground_steps(grid: Grid, col: float, row: float) -> tuple[Vector, Vector] | 
         return None
     transformer, geod = way
     points = [(col - 0.5, row), (col + 0.5, row), (col, row - 0.5), (col, row + 0.5)]
-    xs, ys = zip(*(grid.transform * point for point in points), strict=True)
+    xs, ys = zip(*(grid.transform @ point for point in points), strict=True)
     lons, lats = transformer.transform(xs, ys)
     if not all(map(math.isfinite, (*lons, *lats))) or max(map(abs, lats)) > 90:
         return None

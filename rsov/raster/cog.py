@@ -97,7 +97,7 @@ def kept_points(points: Sequence[GroundControlPoint], crs: CRS | None, grid: Gri
 
     moved = []
     for point in points:
-        col, row = ~grid.transform * (point.col, point.row)
+        col, row = ~grid.transform @ (point.col, point.row)
         moved.append(GroundControlPoint(row, col, point.x, point.y, point.z, point.id, point.info))
     return moved, crs
 

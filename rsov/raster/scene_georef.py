@@ -226,7 +226,7 @@ def _check_degrees(grid: Grid, name: str) -> None:
     """Degrees outside of the globe are metres with a wrong CRS (Z04)."""
     if grid.crs is None or not grid.crs.is_geographic:
         return
-    corners = [grid.transform * (c, r) for c in (0, grid.width) for r in (0, grid.height)]
+    corners = [grid.transform @ (c, r) for c in (0, grid.width) for r in (0, grid.height)]
     to_degrees = _angular_factor(grid.crs)
     slack = _DEGREES_SLACK + max(grid.pixel_size) * to_degrees
     x = max(abs(c[0]) for c in corners) * to_degrees

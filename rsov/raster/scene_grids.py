@@ -108,7 +108,7 @@ def _warped_grid(ds: DatasetReader, place: Place, source: CRS, target: CRS, poin
 
 def _clamped(grid: Grid, source: CRS, target: CRS) -> tuple[float, float, float, float]:
     """Bounds of the grid, in a geographic CRS cut where Web Mercator ends if that is the target."""
-    corners = [grid.transform * (c, r) for c in (0, grid.width) for r in (0, grid.height)]
+    corners = [grid.transform @ (c, r) for c in (0, grid.width) for r in (0, grid.height)]
     left, right = min(c[0] for c in corners), max(c[0] for c in corners)
     bottom, top = min(c[1] for c in corners), max(c[1] for c in corners)
     if source.is_geographic and target.to_epsg() in (3857, 900913, 3395):
@@ -150,7 +150,7 @@ def bounds_window(grid: Grid, bounds: tuple[float, float, float, float], crs_tex
     elif left >= right:
         raise UsageError("E-bounds", f"--bounds {bounds} is no rectangle", fix="left,bottom,right,top")
     back = ~grid.transform
-    pixels = [back * corner for corner in corners]
+    pixels = [back @ corner for corner in corners]
     x0, x1 = min(p[0] for p in pixels), max(p[0] for p in pixels)
     y0, y1 = min(p[1] for p in pixels), max(p[1] for p in pixels)
     if not all(map(math.isfinite, (x0, x1, y0, y1))):
@@ -190,7 +190,7 @@ def output_grid(grid: Grid, options: ReadOptions) -> tuple[Grid, AxisMap]:
         target = _at_resolution(grid, options.res)
     else:
         return grid, AxisMap(1.0, 0.0, 1.0, 0.0)
-    move = ~grid.transform * target.transform
+    move = ~grid.transform @ target.transform
     axis = AxisMap(move.a, move.c, move.e, move.f)
     right, bottom = move.c + move.a * target.width, move.f + move.e * target.height
     if (
@@ -213,7 +213,7 @@ def _at_resolution(grid: Grid, res: float) -> Grid:
             "E-res", "--res needs a picture with coordinates", fix="--work-gsd chooses what the model sees"
         )
     x, y = grid.pixel_size
-    transform = grid.transform * Affine.scale(res / x, res / y)
+    transform = grid.transform @ Affine.scale(res / x, res / y)
     width, height = (
         max(1, math.ceil(grid.width * x / res - _EDGE)),
         max(1, math.ceil(grid.height * y / res - _EDGE)),
@@ -223,5 +223,5 @@ def _at_resolution(grid: Grid, res: float) -> Grid:
 
 def _parallel(a: Affine, b: Affine) -> bool:
     """Both grids have their axes in the same directions, mirrored ones included."""
-    move = ~a * b
+    move = ~a @ b
     return bool(abs(move.b) < _EDGE * abs(move.e) and abs(move.d) < _EDGE * abs(move.a))
