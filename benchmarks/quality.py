@@ -22,8 +22,9 @@ import numpy as np
 import torch
 
 from rsov.datasets.sets import DataSet, PictureRef, SetClass, find_sets
-from rsov.jobs.train.checkpoint import load_average
+from rsov.jobs.train.checkpoint import load_weights
 from rsov.jobs.train.evaluate import Reader, SetScore, ready, score_set, unseen_words
+from rsov.jobs.train.export import GSD, GSD_RANGE
 from rsov.jobs.train.loop import tune_allocator
 from rsov.models.bundled.network import BundledNetwork
 from rsov.models.bundled.weights import load_bundled
@@ -36,7 +37,7 @@ _WORDS: dict[str, Callable[[SetClass], Sequence[str]]] = {
     "name": lambda item: (item.name,),
     "unseen": unseen_words,
 }
-_CHECKPOINT_GSD = (0.4, (0.3, 0.6))
+_CHECKPOINT_GSD = (GSD, GSD_RANGE)
 
 
 def pictures_of(dataset: DataSet) -> tuple[str, tuple[PictureRef, ...]]:
@@ -49,7 +50,7 @@ def load(path: Path | None) -> tuple[BundledNetwork, float, tuple[float, float]]
     """A bundle, or the averaged weights of a checkpoint of the trainer."""
     if path is not None and not path.with_suffix(".json").exists():
         network = BundledNetwork()
-        network.load_state_dict(load_average(path))
+        network.load_state_dict(load_weights(path, "average"))
         return network.eval(), *_CHECKPOINT_GSD
     network, card = load_bundled(path)
     return network, card.gsd, card.gsd_range

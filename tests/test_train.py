@@ -16,7 +16,7 @@ from torch import nn
 from rsov.datasets.sets import DataSet, SetClass
 from rsov.errors import ModelError, ResourceError, UsageError
 from rsov.jobs.train.bundled import Recipe, sample_points
-from rsov.jobs.train.checkpoint import Average, load_average, load_checkpoint
+from rsov.jobs.train.checkpoint import Average, load_checkpoint, load_weights
 from rsov.jobs.train.contrast import Contrast, Masks, class_bag, class_rule, contrast_loss
 from rsov.jobs.train.evaluate import Reader, class_iou
 from rsov.jobs.train.feed import feed
@@ -128,7 +128,7 @@ def test_the_average_lies_between_old_and_new_and_copies_counters(tmp_path: Path
 
 def test_the_average_is_read_alone(tmp_path: Path) -> None:
     run_loop(trainee(), SETTINGS, tmp_path)
-    assert set(load_average(tmp_path / LAST)) == set(Tiny().state_dict())
+    assert set(load_weights(tmp_path / LAST, "average")) == set(Tiny().state_dict())
 
 
 @pytest.mark.parametrize("workers", [0, 1, 2])
