@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import time
 from typing import TYPE_CHECKING
@@ -386,6 +387,15 @@ def test_res_and_like_put_the_output_on_another_grid(tmp_path: Path) -> None:
         scene(path, res=-1)
 
 
+@pytest.mark.parametrize("option", ["crs", "dst_crs"])
+@pytest.mark.parametrize("heights", ["EPSG:5773", "EPSG:4978"])
+def test_a_crs_without_a_plane_is_refused(tmp_path: Path, option: str, heights: str) -> None:
+    path = write(tmp_path / "a.tif", texture(20, 20))
+    with pytest.raises(UsageError, match="no plane"):
+        scene(path, **{option: heights})
+    scene(path, **{option: "EPSG:25832+5773"})
+
+
 def test_dst_crs_warps_at_native_resolution(tmp_path: Path) -> None:
     data = np.broadcast_to((np.arange(200) + 20).astype(np.uint8), (3, 200, 200)).copy()
     path = write(tmp_path / "a.tif", data, tiled=True, blockxsize=64, blockysize=64)
@@ -482,6 +492,27 @@ def test_aoi_in_another_crs(tmp_path: Path) -> None:
     assert (same != other).sum() <= 3
 
 
+def test_an_area_may_be_far_larger_than_the_picture(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.tif", texture())
+    world = [(-180, -90), (180, -90), (180, 90), (-180, 90), (-180, -90)]
+    assert valid(path, aoi=polygon(tmp_path / "world.geojson", world)).all()
+    far = polygon(tmp_path / "far.geojson", [(0, 0), (1e308, 0), (0, 1e308), (0, 0)], 32632)
+    with contextlib.suppress(InputError):  # whether numbers of this size can be cut is GEOS' affair
+        scene(path, aoi=far)
+    opened = scene(path, bounds=(-180, -90, 180, 90), bounds_crs="EPSG:4326")
+    assert opened.grid == scene(path).grid
+
+
+def test_like_a_grid_that_runs_the_other_way_is_refused(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.tif", texture())
+    height = texture().shape[1]
+    flipped = write(
+        tmp_path / "b.tif", texture(), transform=UTM * Affine.translation(0, height) * Affine.scale(1, -1)
+    )
+    with pytest.raises(InputError, match="runs the other way"):
+        scene(path, like=flipped)
+
+
 def test_aoi_keeps_the_picture_around_it_for_the_model(tmp_path: Path) -> None:
     data = texture()
     path = write(tmp_path / "a.tif", data)
@@ -555,3 +586,11 @@ def test_one_large_uncompressed_strip_is_read_by_rows(tmp_path: Path) -> None:
     data = texture(2000, 3000)
     path = write(tmp_path / "a.tif", data, blockysize=2000)
     assert (read(path, Window(2500, 1900, 500, 100), memory=1 << 20).data == data[:, 1900:, 2500:]).all()
+
+
+def test_a_part_of_a_picture_is_scaled_like_the_whole(tmp_path: Path) -> None:
+    """Maps of neighbouring parts meet only if both were made with the radiometry of the whole picture."""
+    data = np.concatenate([texture(200, 150) // 4, texture(200, 150) // 4 + 150], axis=2)
+    path = write(tmp_path / "a.tif", data)
+    dark = Window(0, 0, 100, 100)
+    assert scene(path, scale="auto", window=dark).radiometry == scene(path, scale="auto").radiometry

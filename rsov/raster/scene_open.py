@@ -91,7 +91,7 @@ def build_scene(
         aoi = read_aoi(options.aoi, grid) if options.aoi is not None else None
         if aoi is not None:
             window, grid, aoi = _crop_to_aoi(window, grid, aoi)
-        raw, sample = _sampled(opened, options, window, path.name, notices)
+        raw, sample = _sampled(opened, options, path.name, notices)
         radiometry = stats or estimate(
             sample.values, rule, raw.bands.scales, raw.bands.offsets, raw.bands.max_value
         )
@@ -267,13 +267,11 @@ def _raw_reader(opened: _Opened, options: ReadOptions) -> RawReader:
     return RawReader(opened.view, opened.bands, opened.block, sparse, skip_bad, BadBlocks())
 
 
-def _sampled(
-    opened: _Opened, options: ReadOptions, window: Window, name: str, notices: Notices
-) -> tuple[RawReader, Sample]:
-    """Take the sample, and say what it shows."""
+def _sampled(opened: _Opened, options: ReadOptions, name: str, notices: Notices) -> tuple[RawReader, Sample]:
+    """The sample, of the whole picture even where a part is asked for: maps of neighbouring parts meet."""
     raw = _raw_reader(opened, options)
     with opened.view.open() as ds:
-        sample = take_sample(raw, ds, window)
+        sample = take_sample(raw, ds, opened.place.grid.window)
     if sample.isolated > 0.01:
         notices.warn(
             "W-nodata-holes",
