@@ -8,6 +8,7 @@ import sys
 import numpy as np
 import pytest
 
+from rsov.engine.torchvision import prepare_torchvision
 from rsov.errors import ModelError
 from rsov.text import encoder
 
@@ -15,6 +16,7 @@ TEXTS = ["forest", "a road with the vehicles on it", "solar panel", "Straße", "
 
 
 def test_vectors_are_those_of_sentence_transformers() -> None:
+    prepare_torchvision()
     library = pytest.importorskip("sentence_transformers")
     oracle = library.SentenceTransformer(str(encoder._model_dir()), device="cpu")
     expected = oracle.encode(TEXTS, normalize_embeddings=True)
