@@ -272,6 +272,27 @@ def test_the_table_the_dataclass_and_the_keywords_agree():
     assert hints == {name: hint for name, hint in wanted.items() if name != "model"}
 
 
+def test_scripts_may_pass_text_lists_and_single_values():
+    given: dict[str, typing.Any] = {
+        "aoi": "area.gpkg",
+        "stats": "report.json",
+        "bands": "3,2,1",
+        "nodata": 0,
+        "vector_format": "gpkg",
+        "overlap": 64,
+        "max_memory": 2**30,
+    }
+    natural = PredictOptions(**given)
+    assert (natural.aoi, natural.stats) == (Path("area.gpkg"), Path("report.json"))
+    assert (natural.bands, natural.nodata, natural.vector_format) == ((3, 2, 1), (0,), ("gpkg",))
+    assert (natural.overlap, natural.max_memory) == ("64", str(2**30))
+    assert PredictOptions(window=[1, 2, 3, 4]).window == Window(1, 2, 3, 4)
+    assert PredictOptions(vector_format=["gpkg", "fgb"]).vector_format == ("gpkg", "fgb")
+    for wrong in ({"window": (1, 2, 3)}, {"window": (0, 0, -1, 5)}, {"vector_format": "kml"}):
+        with pytest.raises(OptionError):
+            PredictOptions(**wrong)
+
+
 def test_one_short_letter_means_one_thing():
     letters = [option.short for option in PREDICT if option.short]
     assert len(letters) == len(set(letters))

@@ -97,6 +97,8 @@ class PredictOptions:
     dry_run: bool = False
 
     def __post_init__(self) -> None:
+        for name in (*_PATHS, *_LISTS, *_TEXTS, "window"):
+            object.__setattr__(self, name, _natural(name, getattr(self, name)))
         for name, (low, high, unit) in _RANGES.items():
             value = getattr(self, name)
             if value is not None and not (math.isfinite(value) and low <= value <= high):
@@ -124,6 +126,29 @@ class PredictOptions:
     def as_dict(self) -> dict[str, Any]:
         """For the report: plain JSON values, every option, defaults included."""
         return {field.name: _plain(getattr(self, field.name)) for field in fields(self)}
+
+
+_PATHS = ("aoi", "like", "stats")
+_LISTS = ("bands", "nodata", "vector_format")
+_TEXTS = ("overlap", "max_memory")
+
+
+def _natural(name: str, value: Any) -> Any:
+    """What a script passes as a matter of course, as the field's own type: text for paths, lists."""
+    if value is None or isinstance(value, Window):
+        return value
+    if name in _PATHS:
+        return Path(value)
+    if name in _TEXTS:
+        return str(value)
+    if name == "window":
+        if len(value) != 4 or min(value[2:]) < 0:
+            raise OptionError(name, f"must be column, row, width, height, not {value!r}")
+        return Window(*value)
+    if isinstance(value, str):
+        parts = [part.strip() for part in value.split(",")]
+        return tuple(int(part) if part.isdecimal() else part for part in parts)
+    return (value,) if isinstance(value, (int, float)) else tuple(value)
 
 
 _TINY = 1e-6
