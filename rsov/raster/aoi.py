@@ -106,6 +106,7 @@ def read_aoi(path: Path, grid: Grid) -> AreaOfInterest:
         )
     import shapely
 
+    shapes = _near(shapes, crs, grid)
     if crs is not None and grid.crs is not None and crs != grid.crs:
         shapes = [_reproject(shape, crs, grid.crs) for shape in shapes]
     back = ~grid.transform
@@ -156,6 +157,45 @@ def _read(path: Path) -> tuple[list[BaseGeometry], CRS | None]:
     if not shapes:
         raise InputError("E-aoi", f"{path} has no polygons", where="--aoi")
     return shapes, CRS.from_wkt(wkt) if wkt else None
+
+
+def _near(shapes: list[BaseGeometry], crs: CRS | None, grid: Grid) -> list[BaseGeometry]:
+    """The parts near the picture: far away its CRS may have no coordinates (a country, the world)."""
+    import shapely
+
+    frame = bounds_in(grid, crs)
+    if frame is None:
+        return shapes
+    if crs is not None and crs.is_geographic:
+        left, _, right, _ = shapely.total_bounds(shapes)
+        if left < -180 or right > 180:  # longitudes of another turn
+            return shapes
+    parts = [shapely.clip_by_rect(shapely.make_valid(shape), *frame) for shape in shapes]
+    return [part for part in parts if not part.is_empty]
+
+
+def bounds_in(grid: Grid, crs: CRS | None) -> tuple[float, float, float, float] | None:
+    """What surrounds the grid by its own size, left, bottom, right, top in a CRS.
+
+    None where that has no rectangle: over the antimeridian, or out of the CRS.
+    """
+    from rasterio.warp import transform_bounds
+
+    from rsov.raster.scene_view import gdal_errors
+
+    corners = [grid.transform @ (c, r) for c in (0, grid.width) for r in (0, grid.height)]
+    xs, ys = [c[0] for c in corners], [c[1] for c in corners]
+    edges = (min(xs), min(ys), max(xs), max(ys))
+    if crs is not None and grid.crs is not None and crs != grid.crs:
+        try:
+            edges = transform_bounds(grid.crs, crs, *edges, densify_pts=21)
+        except gdal_errors():
+            return None
+    left, bottom, right, top = edges
+    if not np.isfinite(edges).all() or left >= right or bottom >= top:
+        return None
+    margin = max(right - left, top - bottom)
+    return left - margin, bottom - margin, right + margin, top + margin
 
 
 def _reproject(shape: BaseGeometry, source: CRS, target: CRS) -> BaseGeometry:

@@ -48,15 +48,25 @@ class Place:
 
 def parse_crs(text: str, option: str) -> CRS:
     """A CRS from a user's text; raises :class:`UsageError` (E-crs)."""
+    import pyproj
     from rasterio.crs import CRS
     from rasterio.errors import CRSError
 
     try:
-        return CRS.from_user_input(text)
+        crs = CRS.from_user_input(text)
     except (CRSError, ValueError) as error:
         raise UsageError(
             "E-crs", f'{option} "{text}" is not a CRS', why=str(error), fix="e.g. EPSG:32632"
         ) from error
+    kind = pyproj.CRS.from_wkt(crs.to_wkt())
+    if kind.is_geocentric or (kind.is_vertical and not kind.is_compound):
+        raise UsageError(
+            "E-crs",
+            f'{option} "{text}" has no plane: no map can be drawn in it',
+            why=f"{kind.name} is {'a system of heights' if kind.is_vertical else 'geocentric'}",
+            fix="e.g. EPSG:32632",
+        )
+    return crs
 
 
 def check_crs(ds: DatasetReader, options: ReadOptions, name: str) -> None:

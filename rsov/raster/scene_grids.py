@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from affine import Affine
 
 from rsov.errors import InputError, UsageError
+from rsov.raster.aoi import bounds_in
 from rsov.raster.scene import AxisMap
 from rsov.raster.scene_georef import Place, parse_crs
 from rsov.raster.scene_view import Warp, gdal_errors
@@ -146,6 +147,13 @@ def bounds_window(grid: Grid, bounds: tuple[float, float, float, float], crs_tex
                 "E-bounds", "the picture has no CRS, so --bounds-crs cannot be used", fix="--crs, or --window"
             )
         crs = parse_crs(crs_text, "--bounds-crs")
+        frame = bounds_in(grid, crs)
+        if frame is not None and -180 <= left < right <= 180 and crs.is_geographic:
+            left, right = max(left, frame[0]), min(right, frame[2])
+            bottom, top = max(bottom, frame[1]), min(top, frame[3])
+            if left >= right or bottom >= top:
+                return Window(grid.width, grid.height, 0, 0)
+            corners = [(left, bottom), (right, bottom), (right, top), (left, top)]
         corners = _reprojected(corners, crs, grid.crs)
     elif left >= right:
         raise UsageError("E-bounds", f"--bounds {bounds} is no rectangle", fix="left,bottom,right,top")
@@ -201,6 +209,13 @@ def output_grid(grid: Grid, options: ReadOptions) -> tuple[Grid, AxisMap]:
     ):
         raise InputError(
             "E-like", "the grid given with --like does not touch the picture", where=str(options.like)
+        )
+    if move.a <= 0 or move.e <= 0:
+        raise InputError(
+            "E-like",
+            "the grid given with --like runs the other way: it or the picture is mirrored or south-up",
+            where=str(options.like),
+            fix="bring both into the same direction with gdalwarp",
         )
     return target, axis
 
