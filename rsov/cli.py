@@ -90,6 +90,10 @@ def _root(
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command line and return its exit code; the entry point of `rsov` and of the tests."""
+    if arguments is None:
+        from rsov.term import keep_streams
+
+        keep_streams()
     code = _run(list(sys.argv[1:] if arguments is None else arguments))
     if arguments is None and code in STOPPED:
         _leave(code)

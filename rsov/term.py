@@ -12,7 +12,7 @@ import sys
 from functools import lru_cache
 from typing import TYPE_CHECKING, Literal, NoReturn, TextIO
 
-from rsov.errors import ExitCode
+from rsov.errors import ExitCode, OutputError
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
@@ -111,12 +111,17 @@ def stderr() -> Console:
     return _console(sys.stderr, wants_colour(sys.stderr, _Choice.colour))
 
 
-def say(message: Text | str) -> None:
-    """A line for people. A string is foreign text and is escaped; ``Text`` comes from :func:`safe`."""
+def say(message: RenderableType) -> None:
+    """A line for people. A string is foreign text and is escaped; ``Text`` comes from :func:`safe`.
+
+    Messages that cannot be written (a full disk) are lost; the work goes on.
+    """
     try:
         stderr().print(safe(message) if isinstance(message, str) else message)
     except BrokenPipeError:
         _end_silently(sys.stderr)
+    except OSError:
+        _discard(sys.stderr)
 
 
 def emit(text: str, end: str = "\n") -> None:
@@ -132,12 +137,37 @@ def emit(text: str, end: str = "\n") -> None:
         stream.flush()
     except BrokenPipeError:
         _end_silently(stream)
+    except OSError as error:
+        _discard(stream)
+        raise OutputError(
+            "E-output-stdout", "standard output cannot be written", why=error.strerror or str(error)
+        ) from error
+
+
+def keep_streams() -> None:
+    """Give a process whose standard streams were closed empty ones.
+
+    Otherwise the next file that is opened gets their number, and messages of C libraries go into it.
+    """
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # takes the lowest free number
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(number, "w" if number else "r", encoding="utf-8", closefd=False))  # noqa: SIM115
+
+
+def _discard(stream: TextIO) -> None:
+    """From now on what is written to the stream goes nowhere, the interpreter's last flush included."""
+    null = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(null, stream.fileno())
+    os.close(null)
 
 
 def _end_silently(stream: TextIO) -> NoReturn:
     """End with 141 without the interpreter's own complaint when it flushes the stream."""
-    null = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(null, stream.fileno())
+    _discard(stream)
     os._exit(ExitCode.PIPE)
 
 

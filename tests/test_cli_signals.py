@@ -181,3 +181,23 @@ def test_what_a_job_has_on_disk_goes_when_it_is_abandoned(tmp_path):
         publication.part(tmp_path / "x.tif").write_bytes(b"half")
         stop.abandon()
         watch.unchanged()
+
+
+@pytest.mark.parametrize(
+    ("streams", "code"), [(">&-", 0), ("2>&-", 0), ("2>/dev/full", 0), (">/dev/full", 5)]
+)
+def test_C05_closed_and_full_streams_are_no_bug(tmp_path, streams, code):
+    picture(tmp_path / "ortho.tif", 64, 64)
+    script = [sys.executable, "-c", DRIVER.format(pause="pass"), "predict", "ortho.tif", "-p", "forest,road"]
+    env = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(
+        ["/bin/sh", "-c", f'"$@" {streams}', "sh", *script],
+        cwd=tmp_path,
+        env=env,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == code
+    assert (tmp_path / "ortho_report.json").is_file()

@@ -82,8 +82,7 @@ class Screen:
             return
         from rsov.report.table import areas_table
 
-        console = term.stderr()
-        console.print(areas_table(result.areas, title=result.input.name))
+        term.say(areas_table(result.areas, title=result.input.name))
         timing, metrics = result.report["timing"], result.report["metrics"]
         peak = metrics["peak_rss_bytes"]
         memory = f", peak {peak / 2**30:.1f} GB" if peak else ""
