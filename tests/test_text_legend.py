@@ -200,3 +200,9 @@ def test_written_prompts_read_back_the_same(texts: list[str], data: st.DataObjec
     bags = [texts[a:b] for a, b in zip([0, *cuts], cuts, strict=False)]
     legend = make_legend({bag[-1]: bag for bag in bags})
     assert parse_prompts(format_prompts(legend), Path("/nonexistent")) == legend
+
+
+def test_half_a_character_is_refused_and_no_file():
+    with pytest.raises(UsageError) as caught:
+        parse_prompts("\ud83d")
+    assert caught.value.id == "E-prompt-character"

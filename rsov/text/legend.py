@@ -105,12 +105,12 @@ def _named_file(text: str, base: Path) -> Path | None:
     stripped = text.strip()
     explicit = stripped.startswith("@")
     name = stripped[1:] if explicit else stripped
-    if not name or "\0" in name or len(name.encode("utf-8", "surrogateescape")) > 4096:
+    if not name or "\0" in name or len(name) > 4096:
         return None
     path = base / Path(name).expanduser()
     try:
         exists = path.is_file()
-    except OSError:  # a name too long for the file system is not a file
+    except (OSError, UnicodeEncodeError):  # too long or not writable for the file system: not a file
         exists = False
     if exists or explicit:
         return path
