@@ -83,15 +83,15 @@ def test_M02_two_million_columns():
     assert plan.strips > 10
     assert stats.tiles in range(3, 7)
     assert 0 < sink.pixels < 10_000 * 64
-    assert used < 300 * MB
+    assert used <= plan.memory - BASE < 700 * MB
 
 
 def test_M03_two_million_rows():
     scene = EndlessScene(64, 2_000_000, only((10, 10), (20, 1_234_567), (63, 1_999_999)))
-    used, _, sink, stats = growth(scene, big_tiles(), 300, budget=BASE + READING + 300 * MB)
+    used, plan, sink, stats = growth(scene, big_tiles(), 300, budget=BASE + READING + 300 * MB)
     assert stats.tiles in range(3, 7)
     assert 0 < sink.pixels < 64 * 10_000
-    assert used < 300 * MB
+    assert used <= plan.memory - BASE < 700 * MB
 
 
 def test_M04_300_classes_with_probabilities():
