@@ -86,9 +86,7 @@ def _main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--gsd", type=float, default=GSD)
     parser.add_argument("--gsd-range", type=float, nargs=2, default=GSD_RANGE)
     parser.add_argument("--temperature", type=float, default=TEMPERATURE)
-    parser.add_argument(
-        "--average", action="store_true", help="averaged weights: better before the decay"
-    )
+    parser.add_argument("--average", action="store_true", help="averaged weights: better before the decay")
     options = parser.parse_args(argv)
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     card = export_bundle(
