@@ -43,7 +43,7 @@ _CHECKPOINT_GSD = (GSD, GSD_RANGE)
 def pictures_of(dataset: DataSet) -> tuple[str, tuple[PictureRef, ...]]:
     """Which part of a set is measured."""
     part = "all" if dataset.bundle == "no" else "val"
-    return part, dataset.pictures(part)  # type: ignore[arg-type]
+    return part, dataset.pictures(part)  # type: ignore[arg-type]  # a str that is one of the literals
 
 
 def load(path: Path | None) -> tuple[BundledNetwork, float, tuple[float, float]]:

@@ -45,13 +45,13 @@ class LazyGroup(TyperGroup):
         """In the order of the table."""
         return list(COMMANDS)
 
-    def get_command(self, ctx: Any, cmd_name: str) -> Any:  # noqa: ARG002
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:  # noqa: ARG002 - Typer's too
         """Load the module of a command; ``None`` if there is no such command."""
         if cmd_name not in COMMANDS:
             return None
         return typer.main.get_command(importlib.import_module(COMMANDS[cmd_name][0]).app)
 
-    def format_commands(self, ctx: Any, formatter: Any) -> None:  # noqa: ARG002
+    def format_commands(self, ctx: Any, formatter: Any) -> None:  # noqa: ARG002 - and this
         """From the table, so that no module is loaded for it."""
         with formatter.section("Commands"):
             formatter.write_dl([(name, text) for name, (_, text) in COMMANDS.items()])

@@ -307,7 +307,7 @@ def test_S35_isolated_decoding_survives_a_crash(tmp_path: Path, monkeypatch: pyt
     real = subprocess.run
 
     def crashing(_: list[str], **options: object) -> subprocess.CompletedProcess[str]:
-        return real([sys.executable, "-c", "import os; os.kill(os.getpid(), 11)"], **options)  # type: ignore[call-overload,no-any-return]
+        return real([sys.executable, "-c", "import os; os.kill(os.getpid(), 11)"], **options)  # type: ignore[call-overload,no-any-return]  # any options
 
     monkeypatch.setattr(isolate.subprocess, "run", crashing)
     with pytest.raises(InputError) as caught:

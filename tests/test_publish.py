@@ -180,7 +180,7 @@ def test_every_file_is_synced_before_the_first_rename_and_the_folder_after_the_l
 
 def test_the_report_is_renamed_last(tmp_path: Path) -> None:
     class Order(Files):
-        names: list[str] = []  # noqa: RUF012
+        names: list[str] = []  # noqa: RUF012 - one class a test
 
         def replace(self, source: Path, target: Path) -> None:
             self.names.append(target.name)
@@ -348,7 +348,7 @@ def test_S19_work_lies_beside_the_output_whatever_TMPDIR_says(
 
 @pytest.mark.parametrize("stop", [KeyboardInterrupt, SystemExit, RuntimeError])
 def test_whatever_ends_a_run_leaves_no_file(tmp_path: Path, stop: type[BaseException]) -> None:
-    with pytest.raises(stop), Publication([tmp_path / "new" / "a.tif"]) as publication:  # noqa: PT012
+    with pytest.raises(stop), Publication([tmp_path / "new" / "a.tif"]) as publication:  # noqa: PT012 - the block is what must fail
         publication.scratch("work.tif").write_bytes(b"x")
         publication.part(tmp_path / "new" / "a.tif").write_bytes(b"x")
         raise stop
@@ -374,7 +374,7 @@ def test_a_part_that_fails_its_check_is_not_published(tmp_path: Path) -> None:
         raise OutputError("E-output-damaged", "no")
 
     good, bad = tmp_path / "good.tif", tmp_path / "bad.tif"
-    with pytest.raises(OutputError), Publication([good, bad]) as publication:  # noqa: PT012
+    with pytest.raises(OutputError), Publication([good, bad]) as publication:  # noqa: PT012 - the block is what must fail
         publication.write(good, b"x")
         publication.part(bad, refuse).write_bytes(b"y")
         publication.commit()
@@ -382,7 +382,7 @@ def test_a_part_that_fails_its_check_is_not_published(tmp_path: Path) -> None:
 
 
 def test_a_part_that_nobody_wrote_is_a_fault(tmp_path: Path) -> None:
-    with (  # noqa: PT012
+    with (  # noqa: PT012 - the block is what must fail
         pytest.raises(OutputError, match="was not written"),
         Publication([tmp_path / "a.tif"]) as publication,
     ):
@@ -392,7 +392,7 @@ def test_a_part_that_nobody_wrote_is_a_fault(tmp_path: Path) -> None:
 
 def test_a_file_that_appeared_during_the_run_is_not_replaced(tmp_path: Path) -> None:
     target = tmp_path / "a.tif"
-    with pytest.raises(OutputError) as caught, Publication([target]) as publication:  # noqa: PT012
+    with pytest.raises(OutputError) as caught, Publication([target]) as publication:  # noqa: PT012 - the block is what must fail
         publication.write(target, b"mine")
         target.write_bytes(b"theirs")
         publication.commit()

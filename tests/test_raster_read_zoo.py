@@ -46,7 +46,7 @@ def test_zoo(shared: Path, entry: dict[str, str]) -> None:
         outcome = "read"
     except RsovError as error:
         assert error.code in (2, 3, 7)  # noqa: PT017 - either outcome is right
-        assert error.fix or error.where  # noqa: PT017
+        assert error.fix or error.where  # noqa: PT017 - as above
         outcome = f"refused {error.id}"
     assert (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - start) * 1024 < MEMORY
     if outcome == "read":

@@ -149,7 +149,7 @@ def test_python_callers_give_text_lists_mappings_paths_and_legends(tmp_path: Pat
 @pytest.mark.parametrize("prompts", [[], {}, [""], {"a": []}, ["a", "A"], ["a\x1b"], {"\x00": ["a"]}])
 def test_python_callers_get_the_same_refusals(prompts: object) -> None:
     with pytest.raises(UsageError):
-        make_legend(prompts)  # type: ignore[arg-type]
+        make_legend(prompts)  # type: ignore[arg-type]  # the fault under test
 
 
 def test_spelling_variants_share_one_key() -> None:

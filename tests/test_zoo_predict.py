@@ -31,7 +31,7 @@ def files(*parts: str) -> list[Path]:
     folder = SHARED.joinpath(*parts)
     found = sorted(path for path in folder.glob("*") if path.is_file())
     absent = pytest.mark.skip(reason=f"no reference data at {folder} (RSOV_SHARED)")
-    return found or [pytest.param(folder, marks=absent)]  # type: ignore[list-item]
+    return found or [pytest.param(folder, marks=absent)]  # type: ignore[list-item]  # a skip in place of paths
 
 
 def code_of(path: Path, out: Path, **options) -> ExitCode:

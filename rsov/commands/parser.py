@@ -68,7 +68,7 @@ def command_from_table(
         config, no_config = given.pop("config"), given.pop("no_config")
         return run(positional, given, config, not no_config)
 
-    call.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    call.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]  # functions take it, stubs do not say so
     call.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
     app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
     app.command(name, cls=SectionedCommand, help=help, epilog=epilog, context_settings=CONTEXT)(call)

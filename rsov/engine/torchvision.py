@@ -37,15 +37,15 @@ def prepare_torchvision() -> State:
     for compiled in root.glob("_C*.*"):
         if compiled.suffix in {".so", ".pyd", ".dylib"}:
             try:
-                torch.ops.load_library(str(compiled))  # type: ignore[no-untyped-call]
+                torch.ops.load_library(str(compiled))  # type: ignore[no-untyped-call]  # torch
             except OSError:
                 break
             else:
                 return "native"
     try:
-        library = torch.library.Library("torchvision", "FRAGMENT")  # type: ignore[no-untyped-call]
+        library = torch.library.Library("torchvision", "FRAGMENT")  # type: ignore[no-untyped-call]  # torch
         for name in ("nms", "qnms"):
-            library.define(f"{name}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")  # type: ignore[no-untyped-call]
+            library.define(f"{name}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")  # type: ignore[no-untyped-call]  # torch
     except RuntimeError:
         return "already"
     _keep.append(library)

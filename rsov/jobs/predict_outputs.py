@@ -36,10 +36,10 @@ class Outputs:
 
     def kinds(self) -> dict[str, Path]:
         """Kind -> path, in the order in which they are published: the report is the commit mark, last."""
-        found = {"classes": self.classes, "style": self.style}
-        found |= {"confidence": self.confidence, "probs": self.probs}  # type: ignore[dict-item]
+        found: dict[str, Path | None] = {"classes": self.classes, "style": self.style}
+        found |= {"confidence": self.confidence, "probs": self.probs}
         found |= {kind: self.vectors[name] for kind, name in self.vector_kinds().items()}
-        found |= {"quicklook": self.quicklook, "report": self.report}  # type: ignore[dict-item]
+        found |= {"quicklook": self.quicklook, "report": self.report}
         return {kind: path for kind, path in found.items() if path is not None}
 
 

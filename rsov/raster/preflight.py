@@ -292,7 +292,7 @@ def _check_tiff(
     except TiffDamageError as damage:
         raise _truncated(path, f"TIFF header {damage}") from damage
     pages = [d for d in directories if not (d.reduced or d.mask)] or directories[:1]
-    page, target = pages[0], os.path.abspath(path)  # noqa: PTH100
+    page, target = pages[0], os.path.abspath(path)  # noqa: PTH100 - as above
     if subdataset is not None:
         if not 1 <= subdataset <= len(pages):
             raise UsageError(

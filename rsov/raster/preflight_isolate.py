@@ -38,7 +38,7 @@ def decode_apart(source: Source, subdataset: int | None, max_pixels: int) -> Non
     ]
     limit = time_limit(source)
     try:
-        child = subprocess.run(  # noqa: S603
+        child = subprocess.run(  # noqa: S603 - our own interpreter, a list, no shell
             command, capture_output=True, text=True, errors="replace", check=False, timeout=limit
         )
     except subprocess.TimeoutExpired:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import functools
 import os
 import re
 import secrets
@@ -256,7 +257,7 @@ class Publication:
             with writing(stale):
                 kept = self._aside(stale)
                 self._files.replace(stale, kept)
-                undo.steps.append(lambda stale=stale, kept=kept: self._files.replace(kept, stale))  # type: ignore[misc]
+                undo.steps.append(functools.partial(self._files.replace, kept, stale))
 
     def _publish(self, part: Path, final: Path, undo: _Undo) -> None:
         if os.path.lexists(final):

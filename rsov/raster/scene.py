@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -289,7 +290,7 @@ class SceneReader:
         data = np.empty((3, window.height, window.width), np.uint8)
         valid = np.ones((window.height, window.width), bool)
         for key, place in self._scene.lattice.over(window):
-            chunk = self._scene.chunks.get(key, lambda place=place, key=key: self._make(key, place))  # type: ignore[misc]
+            chunk = self._scene.chunks.get(key, functools.partial(self._make, key, place))
             part = place.intersect(window)
             to_rows = slice(part.row - window.row, part.bottom - window.row)
             to_columns = slice(part.col - window.col, part.right - window.col)
@@ -331,7 +332,7 @@ class SceneReader:
     def _packed(self, window: Window) -> Iterator[tuple[Window, NDArray[np.bool_] | bool]]:
         """The parts of a window of the source grid that lie in one chunk each, and their validity."""
         for key, place in self._scene.lattice.over_source(window):
-            packed = self._scene.packed.get(key, lambda place=place: self._pack(place))  # type: ignore[misc]
+            packed = self._scene.packed.get(key, functools.partial(self._pack, place))
             part = place.intersect(window)
             if part.width and part.height:
                 yield (

@@ -125,8 +125,9 @@ def _without_repeats(draft: Draft) -> Draft:
     if len(first) == len(draft.texts):
         return draft
     keep = tuple(first.values())
-    texts, places = (tuple(values[i] for i in keep) for values in (draft.texts, draft.text_places))
-    return Draft(draft.name, texts, draft.place, places, draft.colour, draft.threshold)  # type: ignore[arg-type]
+    texts = tuple(draft.texts[i] for i in keep)
+    places = tuple(draft.text_places[i] for i in keep)
+    return Draft(draft.name, texts, draft.place, places, draft.colour, draft.threshold)
 
 
 def _refuse_duplicates(drafts: Sequence[Draft]) -> None:

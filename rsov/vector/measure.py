@@ -137,7 +137,7 @@ def _projected(grid: Grid, crs: pyproj.CRS) -> Floats:
     geodetic = crs.geodetic_crs
     geod = crs.get_geod()
     assert geodetic is not None  # noqa: S101 - the caller has looked
-    assert geod is not None  # noqa: S101
+    assert geod is not None  # noqa: S101 - comes with it
     to_earth = pyproj.Transformer.from_crs(crs, geodetic, always_xy=True)
     degree = math.degrees(geodetic.axis_info[0].unit_conversion_factor)
     unit = crs.axis_info[0].unit_conversion_factor

@@ -58,13 +58,13 @@ def card(**changes: object) -> ModelCard:
         "dim": 3,
         "tile_bytes": 64,
     }
-    return ModelCard(**{**fields, **changes})  # type: ignore[arg-type]
+    return ModelCard(**{**fields, **changes})  # type: ignore[arg-type]  # fields by name
 
 
 def colour(text: str) -> tuple[int, int, int]:
     """The colour of a name."""
     known = COLOURS.get(text.strip().lower())
-    return known or tuple(hashlib.sha256(text.encode()).digest()[:3])  # type: ignore[return-value]
+    return known or tuple(hashlib.sha256(text.encode()).digest()[:3])  # type: ignore[return-value]  # three bytes
 
 
 def vectors(bags: Sequence[Sequence[str]]) -> NDArray[np.float32]:

@@ -119,7 +119,7 @@ def run_loop(
             group["lr"] = group["peak"] * factor
         terms = trainee.loss(network, step, batch)
         optimiser.zero_grad(set_to_none=True)
-        terms["total"].backward()  # type: ignore[no-untyped-call]
+        terms["total"].backward()  # type: ignore[no-untyped-call]  # torch
         norm = torch.nn.utils.clip_grad_norm_(network.parameters(), settings.gradient_norm)
         if not math.isfinite(float(norm)):
             raise ModelError(

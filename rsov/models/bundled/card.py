@@ -62,7 +62,7 @@ def read_card(path: Path) -> BundledCard:
         )
     values = {key: tuple(value) if isinstance(value, list) else value for key, value in table.items()}
     try:
-        card = BundledCard(**values)  # type: ignore[arg-type]
+        card = BundledCard(**values)  # type: ignore[arg-type]  # a JSON object: types are checked below
         wrong = [
             field.name
             for field in dataclasses.fields(BundledCard)
