@@ -16,6 +16,7 @@ from rio_cogeo.cogeo import cog_validate
 import rsov
 from rsov.errors import InputError, Interrupted, OutputError, UsageError
 from rsov.jobs.predict import BatchError, predict
+from rsov.jobs.predict_progress import Silent
 from rsov.jobs.stop import Stop
 from rsov.raster import preflight
 from rsov.types import Legend
@@ -42,6 +43,16 @@ def out(tmp_path: Path) -> Path:
     folder = tmp_path / "out"
     folder.mkdir()
     return folder
+
+
+class Told(Silent):
+    """Keeps the warnings."""
+
+    def __init__(self):
+        self.all = []
+
+    def notice(self, notice):
+        self.all.append(notice)
 
 
 def run(path, out, **options):
@@ -411,6 +422,16 @@ def test_M09_too_little_memory_says_how_much_is_needed(ortho, out):
         predict(ortho, "forest", out=out, max_memory="20M")
     assert "--max-memory" in caught.value.fix
     assert list(out.iterdir()) == []
+
+
+def test_tiles_made_smaller_by_the_memory_allowed_are_told(tmp_path, out):
+    path = write(tmp_path / "wide.tif", np.full((3, 1500, 1500), 90, np.uint8))
+    told = {}
+    for memory in ("900M", "4G"):
+        seen = Told()
+        predict(path, "forest", out=out, dry_run=True, max_memory=memory, watcher=seen)
+        told[memory] = "W-memory-tile" in [notice.id for notice in seen.all]
+    assert told == {"900M": True, "4G": False}
 
 
 def test_Z47_nothing_valid_is_a_map_without_polygons(ortho, out):

@@ -90,6 +90,8 @@ class Plan:
     batch: int
     costs: Costs
     budget: int
+    tile_limit: int
+    """Side that no tile exceeds, in work pixels; below the model's where the budget asks for it."""
 
     @property
     def strips(self) -> int:
@@ -215,6 +217,7 @@ def make_plan(  # noqa: PLR0917 - what a plan is made of, in the order of design
                 batch,
                 costs,
                 budget,
+                size,
             )
         needed = costs.total(min(BLOCK, output.width), x.scale)
     raise ResourceError(

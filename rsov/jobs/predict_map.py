@@ -186,6 +186,13 @@ class MapJob:
             probs=o.probs,
             readers=tools.readers,
         )
+        if o.tile is None and max(scene.work.width, scene.work.height) > plan.tile_limit < tools.card.tile:
+            self._notices.warn(
+                "W-memory-tile",
+                f"{self.path.name}: the memory allowed makes tiles {plan.tile_limit} px instead of"
+                f" {tools.card.tile} px; the model sees less around each pixel, and the map is not quite"
+                " that of a run with more memory",
+            )
         for name in o.vector_format:
             check_format(name, scene.output_grid)
         check_outputs(
