@@ -113,6 +113,23 @@ def test_R05_checksum_finds_a_flipped_bit(tmp_path: Path) -> None:
     assert caught.value.id == "E-input-sha256"
 
 
+def test_R05_a_checksum_may_lie_in_a_file_or_beside_the_input(tmp_path: Path) -> None:
+    path = write(tmp_path / "plain.tif", texture())
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    listing = tmp_path / "sums.txt"
+    listing.write_text(f"{'0' * 64}  other.tif\n{digest} *plain.tif\n")
+    assert read(path, input_sha256=str(listing)).any_valid
+    (tmp_path / "plain.tif.sha256").write_text(f"{'0' * 64}  plain.tif\n")
+    with pytest.raises(InputError) as caught:
+        scene(path)
+    assert caught.value.id == "E-input-sha256"
+    assert read(path, input_sha256=digest).any_valid  # what is asked for counts, not what lies beside
+    listing.write_text("no digest here")
+    for wrong in ("zz", str(tmp_path / "missing"), str(listing)):
+        with pytest.raises(UsageError):
+            scene(path, input_sha256=wrong)
+
+
 def damaged_deflate(tmp_path: Path) -> tuple[Path, np.ndarray]:
     """256 x 256, 64 px blocks; the block at row 1, column 2 cannot be inflated."""
     data = texture(256, 256)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import hashlib
 import os
 import re
 import stat
@@ -12,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
 from rsov.errors import InputError, UsageError
+from rsov.raster.preflight_checksum import check_sha256
 from rsov.raster.preflight_image import jp2_fault, jpeg_fault, png_fault
 from rsov.raster.preflight_tiff import CODECS, Directory, TiffDamageError, read_directories
 
@@ -98,8 +98,7 @@ def check_source(
     fingerprint = Fingerprint.of(status)
     try:
         with path.open("rb") as file:
-            if input_sha256 is not None:
-                _check_sha256(path, file, input_sha256)
+            check_sha256(path, file, input_sha256)
             return _check_content(
                 path,
                 file,
@@ -182,21 +181,6 @@ def _nearest(path: Path) -> str:
         return f"the folder {path.parent} does not exist either"
     near = difflib.get_close_matches(path.name, names, n=1, cutoff=0.6)
     return f"did you mean {near[0]} (same folder)?" if near else ""
-
-
-def _check_sha256(path: Path, file: BinaryIO, expected: str) -> None:
-    file.seek(0)
-    digest = hashlib.sha256()
-    while data := file.read(1 << 20):
-        digest.update(data)
-    found = digest.hexdigest()
-    if found != expected.strip().split()[0].lower():
-        raise InputError(
-            "E-input-sha256",
-            f"{path} is not the file that was meant: its sha256 differs",
-            where=f"expected {expected}, found {found}",
-            fix="copy it again from its source",
-        )
 
 
 def _is_tiff(head: bytes) -> bool:

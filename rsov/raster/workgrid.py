@@ -80,6 +80,11 @@ def choose_scale(
     own = min(gsd)
     if work_gsd is not None:
         target = max(work_gsd, own / MAX_ENLARGEMENT)
+        if not finest * (1 - SAME_GSD) <= work_gsd <= coarsest * (1 + SAME_GSD):
+            notices.warn(
+                "W-work-gsd-range",
+                f"--work-gsd {work_gsd:g}: the model was made for {finest:g} to {coarsest:g} m",
+            )
         if target > work_gsd * (1 + SAME_GSD):
             notices.warn(
                 "W-work-gsd",
