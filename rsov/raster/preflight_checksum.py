@@ -20,8 +20,8 @@ _MAX_BYTES = 1 << 20
 def check_sha256(path: Path, file: BufferedReader, given: str | None) -> None:
     """Compare an open input with the checksum given, or that in ``<name>.sha256`` beside it, if any.
 
-    ``given`` is 64 hex digits or a file in the format of ``sha256sum``: the line with the input's name counts,
-    else the first.
+    ``given`` is 64 hex digits or a file in the format of ``sha256sum``: the line with the input's name counts
+    or else the first.
 
     Raises:
         UsageError: ``given`` is neither, or its file holds no checksum.
