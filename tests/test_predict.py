@@ -522,9 +522,9 @@ def test_slivers_of_valid_pixels_are_classified_where_no_work_pixel_is_valid(tmp
 def test_the_checksum_of_an_input_is_computed_once(ortho, out, monkeypatch):
     digest = hashlib.sha256(ortho.read_bytes()).hexdigest()
     hashed = []
-    check = preflight._check_sha256
+    check = preflight.check_sha256
     monkeypatch.setattr(
-        preflight, "_check_sha256", lambda path, *rest: (hashed.append(path), check(path, *rest))
+        preflight, "check_sha256", lambda path, *rest: (hashed.append(path), check(path, *rest))
     )
     run(ortho, out, input_sha256=digest, dry_run=True)
     assert hashed == [ortho]
