@@ -19,7 +19,9 @@ from tests.support.places import Watch, picture
 
 ROOT = Path(__file__).resolve().parent.parent
 DRIVER = """
-import hashlib, sys, time
+import hashlib, signal, sys, time
+for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):  # a job in the background inherits them ignored
+    signal.signal(number, signal.SIG_DFL if number != signal.SIGINT else signal.default_int_handler)
 import rsov.models.registry as registry
 from rsov.cli import main
 from tests.support.models import ColourSegmenter
