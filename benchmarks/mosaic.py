@@ -7,19 +7,22 @@
 The mosaic is made of real 0.5 m pictures, mirrored copies side by side, without nodata, at a ground
 sampling distance that the model reads as it is: every input pixel passes the network. Mpx are input pixels.
 "Bare" is the time of the network alone over the same tiles (uint8 tiles in memory to class scores), in a
-process of its own, by the same code.
+process of its own, by the same code. A round runs bare network and rsov side by side in time; figures are the
+median of the rounds, of a ratio the median of the rounds' ratios.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import math
 import os
 import subprocess
 import sys
 import tempfile
 import time
 from pathlib import Path
+from statistics import median
 
 import numpy as np
 
@@ -52,6 +55,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--sizes", type=lambda text: [int(n) for n in text.split(",")], default=[10_000])
     parser.add_argument("--precision", type=lambda text: text.split(","), default=["bf16", "fp32"])
     parser.add_argument("--compress", choices=("deflate", "jpeg"), default="deflate")
+    parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--no-bare", action="store_true", help="skip the bare network")
     parser.add_argument("--no-polygons", action="store_true", help="skip the run without polygons")
     parser.add_argument("--model", default="bundled")
@@ -119,24 +123,31 @@ def rows(pictures: list[np.ndarray], first: int, height: int, width: int) -> np.
 
 
 def compare(mosaic: Path, size: int, precision: str, arguments: argparse.Namespace) -> None:
-    """Bare network, predict with and without polygons."""
+    """Bare network, predict with and without polygons, in rounds."""
     mpx = size * size / 1e6
-    bare = None if arguments.no_bare else bare_forward(mosaic, precision, arguments)
-    if bare is not None:
+    rounds: dict[str, list[tuple[Measured, float]]] = {}
+    for _ in range(arguments.rounds):
+        bare = None if arguments.no_bare else bare_forward(mosaic, precision, arguments)
+        if bare is not None:
+            print(
+                f"{size} px {precision}: bare network {bare['scores_s']:6.1f} s over {bare['tiles']} tiles"
+                f" of {bare['tile']} px (features alone {bare['features_s']:.1f} s,"
+                f" {bare['threads']} threads, CPU {bare['cpu_s']:.1f} s)"
+            )
+        for formats in ("gpkg",) if arguments.no_polygons else ("gpkg", "none"):
+            run, report = predict(mosaic, precision, formats, arguments)
+            name = "COG and GPKG" if formats == "gpkg" else "COG"
+            rounds.setdefault(name, []).append((run, run.seconds / bare["scores_s"] if bare else math.nan))
+            print(f"    {name}: {run.seconds:.1f} s, timing {json.dumps(report['timing'])}", flush=True)
+    for name, runs in rounds.items():
+        seconds = median(run.seconds for run, _ in runs)
         print(
-            f"{size} px {precision}: bare network {bare['scores_s']:6.1f} s over {bare['tiles']} tiles"
-            f" of {bare['tile']} px (features alone {bare['features_s']:.1f} s, {bare['threads']} threads,"
-            f" CPU {bare['cpu_s']:.1f} s)"
+            f"{size} px {precision}: rsov predict to {name:12s} {seconds:6.1f} s, {mpx / seconds:.2f} Mpx/s,"
+            f" {median(ratio for _, ratio in runs):.2f} x bare,"
+            f" CPU {median(run.cpu_seconds for run, _ in runs):.1f} s,"
+            f" peak {max(run.peak for run, _ in runs) / 2**20:.0f} MB (most of {len(runs)})",
+            flush=True,
         )
-    for formats in ("gpkg",) if arguments.no_polygons else ("gpkg", "none"):
-        run, report = predict(mosaic, precision, formats, arguments)
-        ratio = f", {run.seconds / bare['scores_s']:.2f} x bare" if bare else ""
-        print(
-            f"{size} px {precision}: rsov predict to COG{' and GPKG' if formats == 'gpkg' else ''}"
-            f" {run.seconds:6.1f} s, {mpx / run.seconds:.2f} Mpx/s{ratio}, CPU {run.cpu_seconds:.1f} s,"
-            f" peak {run.peak / 2**20:.0f} MB"
-        )
-        print(f"    timing {json.dumps(report['timing'])}; {json.dumps(report['metrics'])}")
 
 
 def predict(

@@ -5,8 +5,8 @@ Nothing heavy is imported here: `rsov --help` answers at once.
 
 from __future__ import annotations
 
-import contextlib
 import difflib
+import errno
 import importlib
 import os
 import sys
@@ -17,7 +17,7 @@ from typer.core import TyperGroup
 from typer.exceptions import TyperException
 
 from rsov import __version__
-from rsov.errors import ExitCode, Interrupted, RsovError, UsageError
+from rsov.errors import ExitCode, Interrupted, OutputError, RsovError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -30,9 +30,6 @@ COMMANDS = {
 }
 """Module and one line of help of every subcommand; the help of `rsov` loads none of them."""
 
-
-STOPPED = {ExitCode.HANGUP, ExitCode.INTERRUPT, ExitCode.TERMINATED}
-"""Codes of a run that a signal ended."""
 
 COMPLETE = "_RSOV_COMPLETE"
 """Set by the completion scripts; Typer answers then instead of running anything."""
@@ -94,20 +91,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
         from rsov.term import keep_streams
 
         keep_streams()
-    code = _run(list(sys.argv[1:] if arguments is None else arguments))
-    if arguments is None and code in STOPPED:
-        _leave(code)
-    return code
+        _leave(_run(sys.argv[1:]))
+    return _run(list(arguments))
 
 
 def _leave(code: int) -> NoReturn:
-    """End the process now.
+    """End the process now, whatever threads still do.
 
-    On a busy machine the interpreter takes longer over taking torch down than containers wait (C03).
+    The interpreter takes most of a second over taking torch down, and on a busy machine longer than
+    containers wait for the end of a stopped run (C03).
     """
     for stream in (sys.stdout, sys.stderr):
-        with contextlib.suppress(OSError, ValueError):
+        try:
             stream.flush()
+        except BrokenPipeError:
+            code = code or ExitCode.PIPE
+        except (OSError, ValueError):
+            code = code or ExitCode.OUTPUT
     os._exit(code)
 
 
@@ -127,6 +127,8 @@ def _run(arguments: list[str]) -> int:
     except BrokenPipeError:
         return int(ExitCode.PIPE)
     except Exception as error:  # noqa: BLE001 - whatever nobody planned for becomes two lines and a file
+        if isinstance(error, OSError) and error.errno == errno.ENOSPC:  # of stdout, when help is shown
+            return fail(OutputError("E-output-full", "the disk is full", why=str(error)), arguments)
         from rsov.commands.messages import show_bug
 
         return show_bug(error, arguments)

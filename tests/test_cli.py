@@ -13,6 +13,7 @@ import pytest
 
 from rsov import __version__
 from rsov.cli import COMMANDS, main
+from rsov.errors import ExitCode
 
 ROOT = Path(__file__).resolve().parent.parent
 HEAVY = ("torch", "numba", "rasterio", "fiona", "numpy", "rich", "pydantic")
@@ -205,3 +206,11 @@ def test_S27_tracebacks_show_no_locals():
 
     assert cli.app.pretty_exceptions_show_locals is False
     assert cli.app.pretty_exceptions_enable is False
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full here")
+def test_help_that_cannot_be_written_is_no_success() -> None:
+    env = {**os.environ, "PYTHONPATH": str(ROOT)}
+    with Path("/dev/full").open("w", encoding="utf-8") as full:
+        done = subprocess.run([sys.executable, "-m", "rsov", "--help"], env=env, stdout=full, check=False)
+    assert done.returncode == ExitCode.OUTPUT

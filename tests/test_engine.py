@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import sys
 import threading
 
 import numpy as np
@@ -322,6 +324,23 @@ def test_a_request_to_stop_is_seen_between_tiles():
     with pytest.raises(Interrupted):
         classify(ArrayScene(picture(200, 200)), ColourSegmenter(), ("road",), on_progress=note, stop=stop)
     assert done == [1, 2, 3]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere threads have no priority of their own")
+def test_readers_and_writer_run_behind_the_network():
+    here, seen = os.getpriority(os.PRIO_PROCESS, 0), []
+
+    def note():
+        seen.append(os.getpriority(os.PRIO_PROCESS, threading.get_native_id()))
+
+    class Scene(ArrayScene):
+        def open_reader(self):
+            note()  # in the thread that reads, and in the one that writes
+            return super().open_reader()
+
+    classify(Scene(picture(100, 100)), ColourSegmenter(), ("road",))
+    assert seen == [min(here + 10, 19)] * 2
+    assert os.getpriority(os.PRIO_PROCESS, 0) == here
 
 
 class Failing:

@@ -10,6 +10,7 @@ import numpy as np
 
 from rsov.engine.memory import BAND_BYTES, IN_FLIGHT
 from rsov.engine.plan import BLOCK, Plan
+from rsov.engine.runtime import stand_back
 from rsov.kernels.decide import decide
 from rsov.types import Legend, Part, Window
 
@@ -48,7 +49,7 @@ class Decider:
         self._probs = probs
         self._thresholds = np.array([0.0, *(c.threshold or 0.0 for c in legend)], np.float32)
         self._reader: SceneReader | None = None
-        self._executor = ThreadPoolExecutor(1, "writer")
+        self._executor = ThreadPoolExecutor(1, "writer", initializer=stand_back)
         self._running: deque[Future[None]] = deque()
         self.parts = 0
         self.valid_pixels = 0

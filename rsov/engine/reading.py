@@ -12,6 +12,7 @@ import numpy as np
 
 from rsov.engine.memory import queue_depth
 from rsov.engine.plan import TileSpec, Work
+from rsov.engine.runtime import stand_back
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -93,7 +94,7 @@ class ReaderPool:
         self._local = threading.local()
         self._lock = threading.Lock()
         self._readers = ExitStack()
-        self._executor = ThreadPoolExecutor(threads, "reader")
+        self._executor = ThreadPoolExecutor(threads, "reader", initializer=stand_back)
 
     def __enter__(self) -> Self:
         return self

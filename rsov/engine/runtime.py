@@ -7,6 +7,7 @@ import ctypes
 import importlib.util
 import os
 import sys
+import threading
 from pathlib import Path
 
 from rsov.engine.budget import cpu_count
@@ -15,6 +16,8 @@ _DEFAULTS = {
     "OMP_WAIT_POLICY": "PASSIVE",  # waiting threads leave the processor to rsov's readers and writer
     "TOKENIZERS_PARALLELISM": "false",
 }
+_BEHIND = 10
+"""Niceness added for readers and writer: a tenth of a processor is theirs even beside busy programs."""
 _M_TRIM_THRESHOLD = -1
 _M_MMAP_THRESHOLD = -3
 _NEVER = 2**31 - 1
@@ -54,8 +57,28 @@ def give_back_memory() -> None:
             ctypes.CDLL("libc.so.6").malloc_trim(0)
 
 
+def preload() -> None:
+    """Import torch in a thread, so that checking and sampling the input takes place meanwhile."""
+    prepare_environment()
+    keep_freed_memory()
+    threading.Thread(target=importlib.import_module, args=("torch",), name="torch", daemon=True).start()
+
+
+def stand_back() -> None:
+    """Let the calling thread run after the network's threads: called by those that read and write.
+
+    A layer ends when the slowest thread of the network ends, so a reader that takes half of a processor
+    makes all of them wait. Behind them it fills the gaps between layers, and when the network waits for a
+    tile it has the processors for itself.
+    """
+    if sys.platform.startswith("linux"):  # elsewhere the priority is that of the process
+        with contextlib.suppress(OSError):
+            thread = threading.get_native_id()
+            os.setpriority(os.PRIO_PROCESS, thread, os.getpriority(os.PRIO_PROCESS, thread) + _BEHIND)
+
+
 def start(threads: int | None = None) -> int:
-    """Prepare this process for a run; call it in the main thread before torch is imported.
+    """Prepare this process for a run; call it in the main thread.
 
     Args:
         threads: of torch; by default all processors that this process may use, unless OMP_NUM_THREADS says

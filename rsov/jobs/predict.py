@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack
 
+from rsov.engine.runtime import preload
 from rsov.errors import ExitCode, Interrupted, PartialError, RsovError, UsageError
 from rsov.jobs.options import PredictKeywords, PredictOptions
 from rsov.jobs.predict_map import MapJob, MapResult
@@ -152,6 +153,8 @@ def run_predict(
             failures.append(_failed(job, error, watcher))
     stop.check()
     tools = Tools.prepare(legend, options, segmenter, notices)
+    if not options.dry_run:
+        preload()
     for job in jobs:
         if any(failure.input == job.path for failure in failures):
             continue
