@@ -127,12 +127,16 @@ def _run(arguments: list[str]) -> int:
     except BrokenPipeError:
         return int(ExitCode.PIPE)
     except Exception as error:  # noqa: BLE001 - whatever nobody planned for becomes two lines and a file
-        if isinstance(error, OSError) and error.errno == errno.ENOSPC:  # of stdout, when help is shown
-            return fail(OutputError("E-output-full", "the disk is full", why=str(error)), arguments)
-        from rsov.commands.messages import show_bug
-
-        return show_bug(error, arguments)
+        return _unplanned(error, arguments)
     return result if isinstance(result, int) else 0
+
+
+def _unplanned(error: Exception, arguments: Sequence[str]) -> int:
+    if isinstance(error, OSError) and error.errno == errno.ENOSPC:  # of stdout, when help is shown
+        return fail(OutputError("E-output-full", "the disk is full", why=str(error)), arguments)
+    from rsov.commands.messages import show_bug
+
+    return show_bug(error, arguments)
 
 
 def fail(error: RsovError, arguments: Sequence[str]) -> int:
