@@ -49,6 +49,10 @@ class Window:
         """First row after the window."""
         return self.row + self.height
 
+    def grown(self, margin: int) -> Window:
+        """With as many pixels more on every side."""
+        return Window(self.col - margin, self.row - margin, self.width + 2 * margin, self.height + 2 * margin)
+
     def intersect(self, other: Window) -> Window:
         """The common rectangle, of size 0 where there is none."""
         col, row = max(self.col, other.col), max(self.row, other.row)
@@ -58,6 +62,10 @@ class Window:
             max(0, min(self.right, other.right) - col),
             max(0, min(self.bottom, other.bottom) - row),
         )
+
+
+_WHOLE = 1e-6
+"""Pixels: a position this near to a whole pixel is meant to be there (rounding of coordinates)."""
 
 
 @dataclass(frozen=True)
@@ -91,6 +99,15 @@ class Grid:
 
         shifted = self.transform @ Affine.translation(window.col, window.row)
         return Grid(window.width, window.height, shifted, self.crs)
+
+    def pixels_of(self, other: Grid) -> Affine:
+        """Pixel positions of another grid of this CRS to positions on this one; whole offsets are exact."""
+        from affine import Affine
+
+        t = ~self.transform @ other.transform
+        c, f = (round(v) if abs(v - round(v)) < _WHOLE else v for v in (t.c, t.f))
+        a, e = (round(v) if abs(v - round(v)) * max(self.shape) < _WHOLE else v for v in (t.a, t.e))
+        return Affine(a, t.b, c, t.d, e, f)
 
 
 @dataclass(frozen=True, slots=True)

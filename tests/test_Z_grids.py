@@ -177,7 +177,7 @@ def test_Z44_100000_squared_sparse(tmp_path: Path) -> None:
     corner = scene(path, window=Window(0, side - 672, 512, 512))
     assert corner.output_grid.shape == (512, 512)
     with corner.open_reader() as reader:
-        assert (reader.read(Window(0, 0, 512, 512)).data == texture(512, 512)).all()
+        assert (reader.read(corner.region).data == texture(512, 512)).all()
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (1, 64), (64, 1), (2, 3), (3, 2), (1, 5000)])
@@ -338,12 +338,12 @@ def test_window_and_bounds_give_the_same_part(tmp_path: Path) -> None:
     data = texture()
     path = write(tmp_path / "a.tif", data)
     part = scene(path, window=Window(10, 20, 30, 15))
-    assert part.grid.transform == UTM * Affine.translation(10, 20)
+    assert part.output_grid.transform == UTM * Affine.translation(10, 20)
     assert read_part(path).shape == (3, 15, 30)
     bounds = (500_005, 5_600_000 - 17.5, 500_020, 5_600_000 - 10)
-    assert scene(path, bounds=bounds).grid == part.grid
+    assert scene(path, bounds=bounds).output_grid == part.output_grid
     lonlat = Transformer.from_crs(32632, 4326, always_xy=True).transform_bounds(*bounds, densify_pts=21)
-    geographic = scene(path, bounds=lonlat, bounds_crs="EPSG:4326").grid
+    geographic = scene(path, bounds=lonlat, bounds_crs="EPSG:4326").output_grid
     assert abs(geographic.width - 30) <= 2
     assert abs(geographic.height - 15) <= 2
     for outside in (Window(100, 100, 5, 5), Window(-9, 0, 5, 5)):
@@ -358,7 +358,7 @@ def test_window_and_bounds_give_the_same_part(tmp_path: Path) -> None:
 def read_part(path: Path) -> np.ndarray:
     opened = scene(path, window=Window(10, 20, 30, 15))
     with opened.open_reader() as reader:
-        pixels = reader.read(Window(0, 0, 30, 15))
+        pixels = reader.read(opened.region)
     assert (pixels.data == texture()[:, 20:35, 10:40]).all()
     return pixels.data
 
@@ -472,14 +472,12 @@ def test_aoi_leaves_pixels_outside_as_nodata(tmp_path: Path, work_gsd: float) ->
     opened = scene(path, aoi=polygon(tmp_path / "aoi.geojson", TRIANGLE, 32632), work_gsd=work_gsd)
     oracle = rasterize(
         [{"type": "Polygon", "coordinates": [TRIANGLE]}],
-        out_shape=opened.grid.shape,
-        transform=opened.grid.transform,
+        out_shape=opened.output_grid.shape,
+        transform=opened.output_grid.transform,
     ).astype(bool)
-    assert opened.grid.width < 50, "only the part around the polygon is read"
+    assert opened.output_grid.width < 50, "only the part around the polygon is mapped"
     with opened.open_reader() as reader:
         assert (reader.valid(opened.output_grid.window) == oracle).all()
-        pixels = reader.read(Window(0, 0, opened.work.width, opened.work.height))
-    assert pixels.valid.mean() == pytest.approx(oracle.mean(), abs=0.06)
 
 
 def test_aoi_in_another_crs(tmp_path: Path) -> None:
@@ -500,7 +498,7 @@ def test_an_area_may_be_far_larger_than_the_picture(tmp_path: Path) -> None:
     with contextlib.suppress(InputError):  # whether numbers of this size can be cut is GEOS' affair
         scene(path, aoi=far)
     opened = scene(path, bounds=(-180, -90, 180, 90), bounds_crs="EPSG:4326")
-    assert opened.grid == scene(path).grid
+    assert opened.output_grid == scene(path).grid
 
 
 def test_like_a_grid_that_runs_the_other_way_is_refused(tmp_path: Path) -> None:
@@ -519,8 +517,7 @@ def test_aoi_keeps_the_picture_around_it_for_the_model(tmp_path: Path) -> None:
     opened = scene(path, aoi=polygon(tmp_path / "aoi.geojson", TRIANGLE, 32632))
     with opened.open_reader() as reader:
         pixels = reader.read(Window(0, 0, opened.work.width, opened.work.height))
-    col, row = opened.origin
-    assert (pixels.data == data[:, row : row + opened.grid.height, col : col + opened.grid.width]).all()
+    assert (pixels.data == data).all()
 
 
 def test_bad_areas_of_interest(tmp_path: Path) -> None:

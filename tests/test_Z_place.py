@@ -144,7 +144,7 @@ def test_Z09_rotated_transform(tmp_path: Path) -> None:
     assert (read(path).data == data).all()
     assert pixel_area(opened.grid, opened.grid.window) == pytest.approx(0.25, rel=2e-3)
     part = scene(path, window=Window(10, 20, 30, 15))
-    assert part.grid.transform @ (0, 0) == pytest.approx(transform * (10, 20))
+    assert part.output_grid.transform @ (0, 0) == pytest.approx(transform * (10, 20))
 
 
 @pytest.mark.parametrize("flip", [(0.5, 0.5), (-0.5, -0.5), (-0.5, 0.5)], ids=["Z10", "Z11", "both"])
@@ -158,7 +158,7 @@ def test_Z10_Z11_south_up_and_mirrored(tmp_path: Path, flip: tuple[float, float]
     assert (read(path).data == data).all(), "pixels stay as stored"
     left, bottom, right, top = rasterio.transform.array_bounds(64, 64, transform)
     inside = (min(left, right) + 4, min(bottom, top) + 4, max(left, right) - 4, max(bottom, top) - 4)
-    assert scene(path, bounds=inside).grid.shape == (48, 48)
+    assert scene(path, bounds=inside).output_grid.shape == (48, 48)
 
 
 @pytest.mark.parametrize("pixel", [math.nan, math.inf])

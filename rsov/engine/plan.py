@@ -99,9 +99,14 @@ class Plan:
         return -(-self.output[0] // self.strip_width)
 
     @property
+    def tile_rows(self) -> range:
+        """Tile rows that touch the cells which the output reads."""
+        return self._covering(self.rows, self.y.lower(0), self.y.upper(self.output[1] - 1))
+
+    @property
     def tiles(self) -> int:
-        """Tiles of the whole scene, empty ones included; those at strip borders counted for each strip."""
-        return sum(len(self.strip_tiles(s)) for s in range(self.strips)) * self.rows.count
+        """Tiles that the output needs, empty ones included; those at strip borders counted for each strip."""
+        return sum(len(self.strip_tiles(s)) for s in range(self.strips)) * len(self.tile_rows)
 
     @property
     def memory(self) -> int:
@@ -231,7 +236,7 @@ def make_plan(  # noqa: PLR0917 - what a plan is made of, in the order of design
 
 def axis_maps(work: Work, source: Grid, output: Grid, stride: int) -> tuple[AxisMap, AxisMap]:
     """Output pixel -> score cell for both axes; output and source differ by scale and offset only."""
-    t = ~source.transform @ output.transform
+    t = source.pixels_of(output)
     sx, sy = work.scale_x * stride, work.scale_y * stride
     cells_x, cells_y = -(-work.width // stride), -(-work.height // stride)
     return AxisMap(t.a / sx, t.c / sx, cells_x), AxisMap(t.e / sy, t.f / sy, cells_y)

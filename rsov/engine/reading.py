@@ -88,8 +88,10 @@ class Scene(Protocol):
 class ReaderPool:
     """Threads that read tiles; each opens its own reader, all are closed at the end (robustness R26)."""
 
-    def __init__(self, scene: Scene, threads: int) -> None:
+    def __init__(self, scene: Scene, threads: int, margin: int) -> None:
+        """``margin``: work pixels around a tile whose scores are interpolated from the tile's too."""
         self._scene = scene
+        self._margin = margin
         self._depth = queue_depth(threads)
         self._local = threading.local()
         self._lock = threading.Lock()
@@ -117,7 +119,7 @@ class ReaderPool:
                 except StopIteration:
                     break
                 future = None
-                if isinstance(step, TileSpec) and not self._scene.empty(step.window):
+                if isinstance(step, TileSpec) and not self._scene.empty(step.window.grown(self._margin)):
                     future = self._executor.submit(self._read, step.window)
                     reading += 1
                 queue.append((step, future))

@@ -99,7 +99,7 @@ def run(  # noqa: PLR0917 - the six things a run joins
     forward = Forward(segmenter, head, plan.batch, notices or Notices())
     loop = _Loop(plan, forward, decider, total=total, on_progress=on_progress, stop=stop)
     steps = _steps(plan, plan.parts() if chosen is None else chosen)
-    with ReaderPool(scene, readers) as pool, decider:
+    with ReaderPool(scene, readers, plan.model_stride) as pool, decider:
         loop.work(pool.ahead(steps))
     give_back_memory()
     loop.stats.parts, loop.stats.valid_pixels = decider.parts, decider.valid_pixels

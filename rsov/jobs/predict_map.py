@@ -279,7 +279,7 @@ class MapJob:
         from rsov.report.summary import RunReport, output_entry
 
         seconds = sum(self._laps.values())
-        pixels = scene.grid.width * scene.grid.height
+        pixels = scene.region.width * scene.region.height
         written = [(kind, path) for kind, path in self._outputs.kinds().items() if kind != "report"]
         return RunReport(
             legend=self._tools.legend,

@@ -33,10 +33,12 @@ class Preview:
     def __init__(self, scene: Scene, size: tuple[int, int]) -> None:
         self._scene = scene
         out, work = scene.output_grid, scene.work
-        to_source = ~scene.grid.transform @ out.transform
+        to_source = scene.grid.pixels_of(out)
         across = abs(out.width * to_source.a), abs(out.height * to_source.e)
         enlarged = size[0] > across[0] / work.scale_x
-        self._detail = enlarged and not work.native and scene.grid.width * scene.grid.height <= DETAIL_PIXELS
+        self._detail = (
+            enlarged and not work.native and scene.region.width * scene.region.height <= DETAIL_PIXELS
+        )
         scale = (1.0, 1.0) if self._detail else (work.scale_x, work.scale_y)
         # Not more cells than pixels (the sheet enlarges smoothly), two a cell of the sheet at most
         width, height = (
@@ -53,17 +55,26 @@ class Preview:
         if self._detail:
             from rsov.raster.scene_chunks import source_validity
 
-            whole = self._scene.grid.window
+            whole = self._scene.region
             with self._scene.view.open() as source:
-                data, _ = self._scene.decoder.decode(source, self._scene.on_view(whole))
+                data, _ = self._scene.decoder.decode(source, whole)
                 valid = source_validity(self._scene, lambda: source, whole)
-            self._fill(whole, data, np.ones(data.shape[1:], bool) if valid is None else valid)
+            valid = np.ones(data.shape[1:], bool) if valid is None else valid
+            self._fill(whole, data, self._mapped(whole, valid, (1.0, 1.0)))
         return self._canvas
 
     def add(self, window: Window, pixels: Pixels) -> None:
         """A window of the work grid that was read."""
         if not self._detail:
-            self._fill(window, pixels.data, pixels.valid)
+            scale = self._scene.work.scale_x, self._scene.work.scale_y
+            self._fill(window, pixels.data, self._mapped(window, pixels.valid, scale))
+
+    def _mapped(
+        self, window: Window, valid: NDArray[np.bool_], scale: tuple[float, float]
+    ) -> NDArray[np.bool_]:
+        area = None if self._scene.aoi is None else self._scene.aoi.mask(window, scale)
+        both: NDArray[np.bool_] = valid if area is None else valid & area
+        return both
 
     def _fill(self, window: Window, data: NDArray[np.uint8], valid: NDArray[np.bool_]) -> None:
         rows = np.flatnonzero((self._rows >= window.row) & (self._rows < window.row + data.shape[1]))

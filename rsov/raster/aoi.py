@@ -43,12 +43,6 @@ class AreaOfInterest:
         col, row = math.floor(left), math.floor(top)
         return Window(col, row, max(1, math.ceil(right) - col), max(1, math.ceil(bottom) - row))
 
-    def moved(self, columns: int, rows: int) -> AreaOfInterest:
-        """The same polygons on a grid that starts elsewhere."""
-        from shapely.affinity import translate
-
-        return AreaOfInterest([translate(polygon, columns, rows) for polygon in self._polygons])
-
     def outside(self, window: Window) -> bool:
         """No polygon touches the window (in grid pixels)."""
         import shapely
@@ -120,7 +114,8 @@ def read_aoi(path: Path, grid: Grid) -> AreaOfInterest:
             part for part in shapely.get_parts(shapely.get_parts(moved)) if part.geom_type == "Polygon"
         ]
     aoi = AreaOfInterest(polygons) if polygons else None
-    if aoi is None or aoi.outside(grid.window):
+    box = aoi.extent().intersect(grid.window) if aoi is not None else None
+    if aoi is None or box is None or not box.width * box.height or aoi.outside(grid.window):
         raise InputError(
             "E-aoi-overlap",
             f"the area of interest in {path} does not touch the picture",

@@ -44,7 +44,7 @@ class Pixels:
     """A window of the work grid.
 
     ``data`` uint8 (3, h, w), 0..255 after radiometry; outside the picture it is mirrored, invalid pixels have
-    the scene's mean colour. ``valid`` (h, w) is false for both and outside of the area of interest.
+    the scene's mean colour. ``valid`` (h, w) is false for both.
     ``any_valid``: some pixel of the source under the window is valid. A work pixel is valid from half of its
     source on, so a sliver of the picture is valid without a valid work pixel.
     """
@@ -64,25 +64,29 @@ class AxisMap:
     offset_y: float
 
     @property
-    def identity(self) -> bool:
-        """Both grids are the same."""
-        return (self.scale_x, self.offset_x, self.scale_y, self.offset_y) == (1.0, 0.0, 1.0, 0.0)
+    def shift(self) -> tuple[int, int] | None:
+        """Whole columns and rows between both grids, if that is all they differ by."""
+        whole = self.offset_x.is_integer() and self.offset_y.is_integer()
+        if not whole or (self.scale_x, self.scale_y) != (1.0, 1.0):
+            return None
+        return int(self.offset_x), int(self.offset_y)
 
 
 @dataclass(frozen=True, eq=False)
 class Scene:
     """A picture that passed all checks. Nothing is read but samples; readers are opened per thread.
 
-    ``grid``: source pixels (after warp and crop). ``origin``: upper left of ``grid`` (column, row) on the
-    uncropped view. ``output_to_source`` maps pixel positions of ``output_grid`` to ``grid``. ``descriptor``
-    holds the file that was checked, so that a replaced one is told from a changed one.
+    ``grid``: source pixels (after warp). ``region``: those to be mapped; what lies around it is read as
+    context, so that a part of a map equals the whole one. ``output_to_source`` maps pixel positions of
+    ``output_grid`` to ``grid``. ``descriptor`` holds the file that was checked, so that a replaced one is
+    told from a changed one.
     """
 
     path: Path
     view: View
     place: Place
     grid: Grid
-    origin: tuple[int, int]
+    region: Window
     output_grid: Grid
     output_to_source: AxisMap
     work: WorkGrid
@@ -122,7 +126,7 @@ class Scene:
         raw = self.decoder.raw
         palette = raw.bands.palette
         opaque = palette is None or bool(palette[:, 3].all())
-        return raw.bands.mask.absent and self.aoi is None and not raw.skip_bad and opaque
+        return raw.bands.mask.absent and not raw.skip_bad and opaque
 
     @property
     def tags(self) -> dict[str, str]:
@@ -134,24 +138,23 @@ class Scene:
         return SceneReader(self)
 
     def empty(self, window: Window) -> bool | None:
-        """Whether a window of the work grid is certainly without valid pixels; None if only reading tells."""
+        """Whether a window of the work grid has certainly nothing to map; None if only reading tells."""
         inside = window.intersect(Window(0, 0, self.work.width, self.work.height))
         if inside.width == 0 or inside.height == 0:
             return True
         source = self.under(inside)
+        mapped = source.intersect(self.region)
+        if mapped.width == 0 or mapped.height == 0:
+            return True
         if self.aoi is not None and self.aoi.outside(source):
             return True
-        if self.decoder.raw.absent(self.on_view(source)):
+        if self.decoder.raw.absent(source):
             return True
         return False if self.all_valid else None
 
     def under(self, window: Window) -> Window:
         """Source pixels that a window inside the work grid is computed from."""
         return self.work.support(window, self.grid.width, self.grid.height)
-
-    def on_view(self, window: Window) -> Window:
-        """A window of ``grid`` on the uncropped view."""
-        return Window(window.col + self.origin[0], window.row + self.origin[1], window.width, window.height)
 
     def check_unchanged(self) -> None:
         """Compare the input with what was checked at the start (R18-R20).
@@ -246,9 +249,10 @@ class SceneReader:
     def valid(self, window: Window) -> NDArray[np.bool_]:
         """Validity (h, w) of a window of the output grid: that of the source pixel under each centre."""
         scene = self._scene
-        axis = scene.output_to_source
-        if axis.identity:
-            return self._source_valid(window)
+        axis, region = scene.output_to_source, scene.region
+        if axis.shift is not None:
+            col, row = window.col + axis.shift[0], window.row + axis.shift[1]
+            return self._source_valid(Window(col, row, window.width, window.height))
         columns = np.floor((np.arange(window.col, window.right) + 0.5) * axis.scale_x + axis.offset_x).astype(
             np.int64
         )
@@ -256,11 +260,11 @@ class SceneReader:
             np.int64
         )
         inside_x, inside_y = (
-            (columns >= 0) & (columns < scene.grid.width),
-            (rows >= 0) & (rows < scene.grid.height),
+            (columns >= region.col) & (columns < region.right),
+            (rows >= region.row) & (rows < region.bottom),
         )
         out = np.zeros((window.height, window.width), bool)
-        if scene.all_valid:
+        if scene.all_valid and scene.aoi is None:
             out[np.ix_(inside_y, inside_x)] = True
             return out
         used = columns[inside_x]
@@ -313,20 +317,23 @@ class SceneReader:
         return chunk
 
     def _source_valid(self, window: Window) -> NDArray[np.bool_]:
-        """Validity of a window of the source grid; what lies outside is invalid."""
+        """Validity of a window of the source grid; what is not to be mapped is invalid."""
         scene = self._scene
-        inside = window.intersect(scene.grid.window)
+        inside = window.intersect(scene.region)
         out = np.zeros((window.height, window.width), bool)
         rows = slice(inside.row - window.row, inside.bottom - window.row)
         columns = slice(inside.col - window.col, inside.right - window.col)
         if scene.all_valid:
             out[rows, columns] = True
-            return out
-        for part, valid in self._packed(inside):
-            out[
-                part.row - window.row : part.bottom - window.row,
-                part.col - window.col : part.right - window.col,
-            ] = valid
+        else:
+            for part, valid in self._packed(inside):
+                out[
+                    part.row - window.row : part.bottom - window.row,
+                    part.col - window.col : part.right - window.col,
+                ] = valid
+        area = scene.aoi.mask(inside) if scene.aoi is not None else None
+        if area is not None:
+            out[rows, columns] &= area
         return out
 
     def _packed(self, window: Window) -> Iterator[tuple[Window, NDArray[np.bool_] | bool]]:

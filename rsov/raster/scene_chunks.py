@@ -120,7 +120,7 @@ def _touched(starts: NDArray[np.int64], low: int, high: int) -> range:
     return range(max(0, first), int(np.searchsorted(starts, high, "left")))
 
 
-def lattice_of(work: WorkGrid, grid: Grid, origin: tuple[int, int], block: tuple[int, int]) -> ChunkLattice:
+def lattice_of(work: WorkGrid, grid: Grid, block: tuple[int, int]) -> ChunkLattice:
     """Chunks of about :data:`_WIDTH` x :data:`_HEIGHT` source pixels that are whole blocks of the file.
 
     Wide blocks (strips) give wide, low chunks of about as many pixels.
@@ -130,8 +130,8 @@ def lattice_of(work: WorkGrid, grid: Grid, origin: tuple[int, int], block: tuple
     width = _multiple(wanted[1], block[1])
     height = _multiple(max(1, min(wanted[0] * wanted[1] // width, 2 * wanted[0])), block[0])
     return ChunkLattice(
-        _starts(width, origin[0], work.scale_x, work.width, grid.width),
-        _starts(height, origin[1], work.scale_y, work.height, grid.height),
+        _starts(width, work.scale_x, work.width, grid.width),
+        _starts(height, work.scale_y, work.height, grid.height),
         work,
         grid.width,
         grid.height,
@@ -142,9 +142,9 @@ def _multiple(wanted: int, block: int) -> int:
     return block * max(1, round(wanted / block))
 
 
-def _starts(step: int, origin: int, scale: float, size: int, source: int) -> NDArray[np.int64]:
-    """First work pixel of each chunk: where block borders of the uncropped view fall."""
-    borders = np.arange(-(origin % step), source, step, dtype=np.float64)
+def _starts(step: int, scale: float, size: int, source: int) -> NDArray[np.int64]:
+    """First work pixel of each chunk: where block borders of the file fall."""
+    borders = np.arange(0, source, step, dtype=np.float64)
     starts = np.unique(np.clip(np.ceil(borders / scale), 0, size - 1).astype(np.int64))
     starts[0] = 0
     return np.unique(starts)
@@ -157,10 +157,10 @@ def make_chunk(
     work, grid = scene.work, scene.grid
     support = work.support(place, grid.width, grid.height)
     owned = work.owned(place, grid.width, grid.height)
-    if scene.decoder.raw.absent(scene.on_view(support)):
+    if scene.decoder.raw.absent(support):
         none = np.zeros((place.height, place.width), bool)
         return Chunk(None, none), Packed.of(np.zeros((owned.height, owned.width), bool), owned)
-    data, valid = scene.decoder.decode(dataset(), scene.on_view(support))
+    data, valid = scene.decoder.decode(dataset(), support)
     inside = None
     if valid is not None:
         rows = slice(owned.row - support.row, owned.bottom - support.row)
@@ -171,15 +171,12 @@ def make_chunk(
         fill_invalid(data, valid, scene.fill)
     if scene.all_valid:
         return Chunk(data, None), None
-    packed = Packed.of(_with_aoi(scene, inside, owned, (1.0, 1.0)), owned)
-    return Chunk(data, _with_aoi(scene, valid, place, (work.scale_x, work.scale_y))), packed
+    return Chunk(data, valid), Packed.of(inside, owned)
 
 
 def source_validity(scene: Scene, dataset: Callable[[], DatasetReader], owned: Window) -> Valid:
     """Validity of a window of the source grid, read by itself."""
-    if scene.aoi is not None and scene.aoi.outside(owned):
-        return np.zeros((owned.height, owned.width), bool)
-    if scene.decoder.raw.absent(scene.on_view(owned)):
+    if scene.decoder.raw.absent(owned):
         return np.zeros((owned.height, owned.width), bool)
     valid = None
     if (
@@ -187,8 +184,8 @@ def source_validity(scene: Scene, dataset: Callable[[], DatasetReader], owned: W
         or scene.decoder.raw.skip_bad
         or scene.decoder.raw.bands.palette is not None
     ):
-        valid = scene.decoder.validity(dataset(), scene.on_view(owned))
-    return _with_aoi(scene, valid, owned, (1.0, 1.0))
+        valid = scene.decoder.validity(dataset(), owned)
+    return valid
 
 
 def _resampled(
@@ -211,13 +208,3 @@ def _resampled(
         out_valid,
     )
     return out, out_valid
-
-
-def _with_aoi(scene: Scene, valid: Valid, window: Window, scale: tuple[float, float]) -> Valid:
-    if scene.aoi is None:
-        return valid
-    inside = scene.aoi.mask(window, scale)
-    if inside is None or valid is None:
-        return inside if valid is None else valid
-    both: NDArray[np.bool_] = inside & valid
-    return both

@@ -188,24 +188,24 @@ def _reprojected(corners: list[tuple[float, float]], source: CRS, target: CRS) -
     ]
 
 
-def output_grid(grid: Grid, options: ReadOptions) -> tuple[Grid, AxisMap]:
-    """The grid of the results and where its pixels lie on the source grid."""
+def output_grid(grid: Grid, region: Window, options: ReadOptions) -> tuple[Grid, AxisMap]:
+    """The grid of the results and where its pixels lie on the source grid, of which ``region`` is mapped."""
     if options.res is not None and options.like is not None:
         raise UsageError("E-res", "--res and --like exclude each other")
     if options.like is not None:
         target = like_grid(options.like)
     elif options.res is not None:
-        target = _at_resolution(grid, options.res)
+        target = _at_resolution(grid.crop(region), options.res)
     else:
-        return grid, AxisMap(1.0, 0.0, 1.0, 0.0)
-    move = ~grid.transform @ target.transform
+        target = grid.crop(region)
+    move = grid.pixels_of(target)
     axis = AxisMap(move.a, move.c, move.e, move.f)
     right, bottom = move.c + move.a * target.width, move.f + move.e * target.height
     if (
-        max(move.c, right) <= 0
-        or min(move.c, right) >= grid.width
-        or max(move.f, bottom) <= 0
-        or min(move.f, bottom) >= grid.height
+        max(move.c, right) <= region.col
+        or min(move.c, right) >= region.right
+        or max(move.f, bottom) <= region.row
+        or min(move.f, bottom) >= region.bottom
     ):
         raise InputError(
             "E-like", "the grid given with --like does not touch the picture", where=str(options.like)

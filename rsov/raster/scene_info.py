@@ -13,11 +13,12 @@ def describe(scene: Scene) -> dict[str, Any]:
     """Facts, JSON types only: path, size, CRS, GSD and how they were found, bands, validity, radiometry."""
     raw = scene.decoder.raw
     mask = raw.bands.mask
-    grid = scene.grid
+    grid, region = scene.grid, scene.region
     info: dict[str, Any] = {
         "path": str(scene.path),
         **scene.facts,
         "size": [grid.width, grid.height],
+        "region": [region.col, region.row, region.width, region.height],
         "crs": _crs_text(scene),
         "transform": list(grid.transform)[:6],
         "georeference": scene.place.how,

@@ -10,7 +10,7 @@ import numpy as np
 from affine import Affine
 
 from rsov.errors import ResourceError
-from rsov.raster.aoi import AreaOfInterest, read_aoi
+from rsov.raster.aoi import read_aoi
 from rsov.raster.env import check_environment, forbidden_drivers
 from rsov.raster.preflight import Source, check_source
 from rsov.raster.preflight_image import orientation, png_exif
@@ -86,11 +86,11 @@ def build_scene(
     descriptor = os.open(path, os.O_RDONLY)
     try:
         opened = _checked(source, options, notices)
-        window = crop_window(opened.place.grid, options)
-        grid = opened.place.grid.crop(window)
+        grid = opened.place.grid
+        region = crop_window(grid, options)
         aoi = read_aoi(options.aoi, grid) if options.aoi is not None else None
         if aoi is not None:
-            window, grid, aoi = _crop_to_aoi(window, grid, aoi)
+            region = region.intersect(aoi.extent())
         raw, sample = _sampled(opened, options, path.name, notices)
         radiometry = stats or estimate(
             sample.values, rule, raw.bands.scales, raw.bands.offsets, raw.bands.max_value
@@ -98,20 +98,20 @@ def build_scene(
         decoder = Decoder.build(raw, radiometry)
         scale = choose_scale(opened.place.gsd, model_gsd, model_gsd_range, options.work_gsd, notices)
         work = work_grid(grid.width, grid.height, scale)
-        out_grid, axis = output_grid(grid, options)
+        out_grid, axis = output_grid(grid, region, options)
         return Scene(
             path=path,
             view=opened.view,
             place=opened.place,
             grid=grid,
-            origin=(window.col, window.row),
+            region=region,
             output_grid=out_grid,
             output_to_source=axis,
             work=work,
             decoder=decoder,
             radiometry=radiometry,
             fill=_mean_colour(sample, decoder),
-            lattice=lattice_of(work, grid, (window.col, window.row), opened.block),
+            lattice=lattice_of(work, grid, opened.block),
             aoi=aoi,
             notices=notices,
             facts=opened.facts | {"sampled_pixels": int(sample.values.shape[1])},
@@ -248,13 +248,6 @@ def _facts(source: Source, ds: DatasetReader) -> dict[str, Any]:
     if sparse is not None:
         facts["sparse_blocks"] = int(sparse.sum())
     return facts
-
-
-def _crop_to_aoi(window: Window, grid: Grid, aoi: AreaOfInterest) -> tuple[Window, Grid, AreaOfInterest]:
-    """Narrow the picture to the bounding box of the polygons, and move them to that grid."""
-    box = aoi.extent().intersect(grid.window)
-    moved = Window(window.col + box.col, window.row + box.row, box.width, box.height)
-    return moved, grid.crop(box), aoi.moved(-box.col, -box.row)
 
 
 def _raw_reader(opened: _Opened, options: ReadOptions) -> RawReader:
