@@ -10,7 +10,6 @@ from enum import IntEnum
 from typing import ClassVar
 
 __all__ = [
-    "CheckError",
     "ExitCode",
     "InputError",
     "Interrupted",
@@ -19,7 +18,6 @@ __all__ = [
     "PartialError",
     "ResourceError",
     "RsovError",
-    "TemporaryError",
     "UsageError",
 ]
 
@@ -112,18 +110,6 @@ class ResourceError(RsovError):
     """Cannot run within the memory or time allowed, even at the smallest tile."""
 
     code = ExitCode.RESOURCES
-
-
-class CheckError(RsovError):
-    """The run was right; a condition set by the user is not met."""
-
-    code = ExitCode.CHECK
-
-
-class TemporaryError(RsovError):
-    """A lock or a remote source is not available now; the same call may succeed later."""
-
-    code = ExitCode.TEMPORARY
 
 
 class Interrupted(RsovError):  # noqa: N818 - a request, not a fault
