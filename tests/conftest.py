@@ -29,3 +29,21 @@ def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("RSOV_CACHE_DIR", str(tmp_path_factory.mktemp("cache")))
         yield
+
+
+@pytest.fixture
+def ortho(tmp_path: Path) -> Path:
+    """The picture of four plain quarters, alone in a folder."""
+    from tests.support.places import picture
+
+    folder = tmp_path / "in"
+    folder.mkdir()
+    return picture(folder / "ortho.tif")
+
+
+@pytest.fixture
+def out(tmp_path: Path) -> Path:
+    """An empty folder."""
+    folder = tmp_path / "out"
+    folder.mkdir()
+    return folder

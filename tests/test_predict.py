@@ -6,64 +6,24 @@ import hashlib
 import json
 import sqlite3
 from contextlib import closing
-from typing import TYPE_CHECKING
 
 import fiona
 import numpy as np
 import pytest
+import rasterio
+from PIL import Image
+from rasterio.features import rasterize, sieve
 from rio_cogeo.cogeo import cog_validate
 
 import rsov
-from rsov.errors import InputError, Interrupted, OutputError, UsageError
-from rsov.jobs.predict import BatchError, predict
-from rsov.jobs.predict_progress import Silent
-from rsov.jobs.stop import Stop
-from rsov.raster import preflight
+from rsov.errors import InputError
+from rsov.jobs.predict import predict
+from rsov.text.legend import parse_prompts
 from rsov.types import Legend
+from tests.support.maps import labels, run
 from tests.support.models import COLOURS, ColourSegmenter
 from tests.support.places import WORDS, Watch, picture
 from tests.support.rasters import write
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-import rasterio
-from rasterio.features import rasterize, sieve
-
-
-@pytest.fixture
-def ortho(tmp_path: Path) -> Path:
-    folder = tmp_path / "in"
-    folder.mkdir()
-    return picture(folder / "ortho.tif")
-
-
-@pytest.fixture
-def out(tmp_path: Path) -> Path:
-    folder = tmp_path / "out"
-    folder.mkdir()
-    return folder
-
-
-class Told(Silent):
-    """Keeps the warnings."""
-
-    def __init__(self):
-        self.all = []
-
-    def notice(self, notice):
-        self.all.append(notice)
-
-
-def run(path, out, **options):
-    options.setdefault("background", "none")
-    options.setdefault("scale", "none")  # plain colours: percentiles would move them
-    return predict(path, list(WORDS), out=out, model=ColourSegmenter(), **options)
-
-
-def labels(path: Path) -> np.ndarray:
-    with rasterio.open(path) as dataset:
-        return dataset.read(1)
 
 
 def test_the_default_is_a_class_raster_its_style_polygons_and_a_report(ortho, out, tmp_path):
@@ -153,8 +113,6 @@ def test_areas_of_report_raster_and_polygons_agree(ortho, out):
 
 
 def test_the_report_names_and_hashes_every_output(ortho, out):
-    import hashlib
-
     result = run(ortho, out, quicklook=True)
     report = json.loads((out / "ortho_report.json").read_text())
     assert {entry["kind"] for entry in report["outputs"]} == {"classes", "style", "polygons", "quicklook"}
@@ -223,217 +181,6 @@ def test_min_area_counts_pixels_without_georeference(tmp_path, out):
     assert result.map.areas[0].area_m2 is None
 
 
-@pytest.mark.parametrize(
-    ("where", "name"),
-    [("folder/", "folder/ortho_classes.tif"), ("town.tif", "town.tif"), ("new/town.tif", "new/town.tif")],
-)
-def test_where_the_outputs_go(ortho, out, where, name):
-    run(ortho, f"{out}/{where}")
-    assert (out / name).is_file()
-    stem = "town" if "town" in where else "ortho"
-    assert (out / name).with_name(f"{stem}_report.json").is_file()
-    assert (out / name).with_name(f"{stem}_classes.gpkg").is_file()
-
-
-def test_without_out_the_current_folder_is_used(ortho, out, monkeypatch):
-    monkeypatch.chdir(out)
-    run(ortho, None)
-    assert (out / "ortho_classes.tif").is_file()
-    assert {path.name for path in ortho.parent.iterdir()} == {"ortho.tif"}
-
-
-def test_a_name_that_is_no_raster_is_refused_with_both_ways_out(ortho, out):
-    with pytest.raises(UsageError) as caught:
-        run(ortho, out / "town")
-    assert "town/" in caught.value.fix
-    assert "town.tif" in caught.value.fix
-    with pytest.raises(UsageError):
-        run(ortho, out / "town.png")
-    assert list(out.iterdir()) == []
-
-
-def test_C15_existing_outputs_are_all_named_and_kept(ortho, out):
-    (out / "ortho_classes.gpkg").write_bytes(b"mine")
-    (out / "ortho_report.json").write_bytes(b"mine")
-    watch = Watch(out)
-    with pytest.raises(OutputError) as caught:
-        run(ortho, out)
-    assert caught.value.id == "E-output-exists"
-    assert "ortho_classes.gpkg" in caught.value.where
-    assert "ortho_report.json" in caught.value.where
-    watch.unchanged()
-
-
-def test_C14_folders_that_cannot_be_written_are_found_before_the_model(ortho, out):
-    (out / "file").write_text("x")
-    for where in (f"{out}/missing/two/levels/", f"{out}/file/x.tif"):
-        model = ColourSegmenter()
-        with pytest.raises(OutputError):
-            predict(ortho, "forest", out=where, model=model)
-        assert model.calls == []
-    assert {path.name for path in out.iterdir()} == {"file"}
-
-
-def test_C17_an_output_may_not_be_an_input(ortho, tmp_path):
-    import os
-
-    link = tmp_path / "link.tif"
-    os.link(ortho, link)
-    watch = Watch(tmp_path)
-    for target in (ortho, link, tmp_path / "in" / ".." / "link.tif"):
-        with pytest.raises(UsageError) as caught:
-            run(ortho, target, overwrite=True)
-        assert caught.value.id == "E-output-is-input"
-    watch.unchanged()
-
-
-def test_C17_nor_any_other_file_that_is_read(ortho, out, tmp_path):
-    words = out / "ortho_classes.gpkg"
-    words.write_text("forest\nroad\n")
-    watch = Watch(tmp_path)
-    with pytest.raises(UsageError) as caught:
-        predict(ortho, f"@{words}", out=out, model=ColourSegmenter(), overwrite=True)
-    assert caught.value.id == "E-output-is-input"
-    watch.unchanged()
-
-
-def test_C18_two_inputs_with_one_stem_collide(tmp_path, out):
-    for folder in ("a", "b"):
-        (tmp_path / folder).mkdir()
-        picture(tmp_path / folder / "x.tif")
-    with pytest.raises(UsageError) as caught:
-        run([tmp_path / "a" / "x.tif", tmp_path / "b" / "x.tif"], out)
-    assert caught.value.id == "E-output-collision"
-    assert list(out.iterdir()) == []
-
-
-def test_an_input_given_twice_is_read_once(ortho, out, tmp_path):
-    (tmp_path / "same.tif").symlink_to(ortho)
-    result = run([ortho, tmp_path / "same.tif"], out)
-    assert len(result.maps) == 1
-    assert not (out / "same_classes.tif").exists()
-
-
-def test_C36_one_damaged_input_of_three(tmp_path, out):
-    good = [picture(tmp_path / f"{name}.tif") for name in "abc"]
-    good[1].write_bytes(good[1].read_bytes()[:5000])
-    with pytest.raises(BatchError) as caught:
-        run(good, out)
-    result = caught.value.result
-    assert [each.input.name for each in result.maps] == ["a.tif", "c.tif"]
-    assert [failure.input.name for failure in result.failures] == ["b.tif"]
-    assert caught.value.exit_code == 6
-    assert (out / "a_report.json").is_file()
-    assert (out / "c_report.json").is_file()
-    assert not list(out.glob("b*"))
-    assert not list(out.glob(".*"))
-
-
-def test_C36_fail_fast_stops_at_the_first(tmp_path, out):
-    good = [picture(tmp_path / f"{name}.tif") for name in "ab"]
-    good[0].write_bytes(b"")
-    with pytest.raises(InputError):
-        run(good, out, fail_fast=True)
-    assert list(out.iterdir()) == []
-
-
-def test_a_batch_that_fails_in_one_way_has_that_code(tmp_path, out):
-    bad = [tmp_path / f"{name}.tif" for name in "ab"]
-    for path in bad:
-        path.write_bytes(b"<html>")
-    with pytest.raises(BatchError) as caught:
-        run(bad, out)
-    assert caught.value.exit_code == 3
-
-
-def test_a_dry_run_writes_nothing_and_loads_no_model(ortho, out, tmp_path):
-    watch = Watch(tmp_path)
-    model = ColourSegmenter()
-    result = predict(ortho, "forest", out=out, model=model, dry_run=True)
-    assert model.calls == []
-    assert result.map.planned
-    assert "6 of 64 x 64 px" in str(result)
-    watch.unchanged()
-
-
-def test_a_stop_leaves_nothing(tmp_path, out):
-    path = picture(tmp_path / "big.tif", 400, 400)
-    stop = Stop()
-
-    class Stopping(ColourSegmenter):
-        def features(self, pixels):
-            if len(self.calls) == 2:
-                stop.event.set()
-            return super().features(pixels)
-
-    watch = Watch(tmp_path)
-    with pytest.raises(Interrupted) as caught:
-        predict(path, "forest,road", out=out, model=Stopping(), stop=stop)
-    assert caught.value.exit_code == 130
-    watch.unchanged()
-
-
-def test_a_fault_in_the_model_leaves_nothing_and_an_older_map_as_it_was(ortho, out, tmp_path):
-    run(ortho, out)
-
-    class Broken(ColourSegmenter):
-        def scores(self, features, head):
-            raise ZeroDivisionError
-
-    watch = Watch(tmp_path)
-    with pytest.raises(ZeroDivisionError):
-        predict(ortho, "forest", out=out, model=Broken(), overwrite=True)
-    watch.unchanged()
-
-
-@pytest.mark.parametrize("prompts", ["", "forest,forest", "a\tb", "@missing.txt"])
-def test_bad_prompts_are_found_first(prompts, tmp_path):
-    with pytest.raises(UsageError):
-        predict(
-            tmp_path / "missing.tif",
-            prompts,
-            out=tmp_path / "nowhere" / "at" / "all",
-            model=ColourSegmenter(),
-        )
-
-
-def test_errors_come_before_the_model_is_loaded(ortho, out, monkeypatch):
-    import rsov.models.registry as registry
-
-    monkeypatch.setattr(registry, "load_segmenter", lambda *_: pytest.fail("the model was loaded"))
-    for options in (
-        {"bands": (1, 2, 9)},
-        {"crs": "EPSG:0"},
-        {"bounds": (0.0, 0.0, 1.0, 1.0)},
-        {"overlap": "99%"},
-        {"scale": "x"},
-    ):
-        with pytest.raises((UsageError, InputError)):
-            predict(ortho, "forest", out=out, **options)
-    with pytest.raises(InputError):
-        predict(ortho.with_name("missing.tif"), "forest", out=out)
-    assert list(out.iterdir()) == []
-
-
-def test_M09_too_little_memory_says_how_much_is_needed(ortho, out):
-    from rsov.errors import ResourceError
-
-    with pytest.raises(ResourceError) as caught:
-        predict(ortho, "forest", out=out, max_memory="20M")
-    assert "--max-memory" in caught.value.fix
-    assert list(out.iterdir()) == []
-
-
-def test_tiles_made_smaller_by_the_memory_allowed_are_told(tmp_path, out):
-    path = write(tmp_path / "wide.tif", np.full((3, 1500, 1500), 90, np.uint8))
-    told = {}
-    for memory in ("900M", "4G"):
-        seen = Told()
-        predict(path, "forest", out=out, dry_run=True, max_memory=memory, watcher=seen)
-        told[memory] = "W-memory-tile" in [notice.id for notice in seen.all]
-    assert told == {"900M": True, "4G": False}
-
-
 def test_Z47_nothing_valid_is_a_map_without_polygons(ortho, out):
     with rasterio.open(ortho, "r+") as dataset:
         dataset.write(np.zeros((3, 96, 128), np.uint8))
@@ -471,8 +218,6 @@ def test_equal_runs_give_equal_maps(ortho, out):
 
 
 def test_the_quicklook_shows_the_input_and_the_map(ortho, out):
-    from PIL import Image
-
     run(ortho, out, quicklook=True)
     with Image.open(out / "ortho_quicklook.png") as image:
         image.load()
@@ -492,8 +237,6 @@ def test_the_result_prints_itself_and_is_exported(ortho, out):
 
 
 def test_prompts_may_be_a_legend(ortho, out):
-    from rsov.text.legend import parse_prompts
-
     legend = parse_prompts("forest,road")
     assert isinstance(legend, Legend)
     result = predict(ortho, legend, out=out, model=ColourSegmenter())
@@ -517,14 +260,3 @@ def test_slivers_of_valid_pixels_are_classified_where_no_work_pixel_is_valid(tmp
     valid = data[0] > 0
     assert (found[~valid] == 0).all()
     assert set(np.unique(found[valid])) <= {1, 2, 3}
-
-
-def test_the_checksum_of_an_input_is_computed_once(ortho, out, monkeypatch):
-    digest = hashlib.sha256(ortho.read_bytes()).hexdigest()
-    hashed = []
-    check = preflight.check_sha256
-    monkeypatch.setattr(
-        preflight, "check_sha256", lambda path, *rest: (hashed.append(path), check(path, *rest))
-    )
-    run(ortho, out, input_sha256=digest, dry_run=True)
-    assert hashed == [ortho]

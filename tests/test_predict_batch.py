@@ -11,10 +11,11 @@ import pytest
 import rasterio
 
 from rsov.cli import main
-from rsov.errors import ResourceError
+from rsov.errors import InputError, ResourceError
 from rsov.jobs.predict import BatchError, BatchStopped, predict
 from rsov.jobs.stop import Stop
 from rsov.raster.scene import Scene
+from tests.support.maps import run
 from tests.support.models import ColourSegmenter
 from tests.support.places import WORDS, picture
 
@@ -33,6 +34,45 @@ def grey(path: Path) -> Path:
     with rasterio.open(path, "w", driver="GTiff", width=64, height=64, count=1, dtype="uint8") as dataset:
         dataset.write(np.zeros((1, 64, 64), np.uint8))
     return path
+
+
+def test_an_input_given_twice_is_read_once(ortho, out, tmp_path):
+    (tmp_path / "same.tif").symlink_to(ortho)
+    result = run([ortho, tmp_path / "same.tif"], out)
+    assert len(result.maps) == 1
+    assert not (out / "same_classes.tif").exists()
+
+
+def test_C36_one_damaged_input_of_three(tmp_path, out):
+    good = [picture(tmp_path / f"{name}.tif") for name in "abc"]
+    good[1].write_bytes(good[1].read_bytes()[:5000])
+    with pytest.raises(BatchError) as caught:
+        run(good, out)
+    result = caught.value.result
+    assert [each.input.name for each in result.maps] == ["a.tif", "c.tif"]
+    assert [failure.input.name for failure in result.failures] == ["b.tif"]
+    assert caught.value.exit_code == 6
+    assert (out / "a_report.json").is_file()
+    assert (out / "c_report.json").is_file()
+    assert not list(out.glob("b*"))
+    assert not list(out.glob(".*"))
+
+
+def test_C36_fail_fast_stops_at_the_first(tmp_path, out):
+    good = [picture(tmp_path / f"{name}.tif") for name in "ab"]
+    good[0].write_bytes(b"")
+    with pytest.raises(InputError):
+        run(good, out, fail_fast=True)
+    assert list(out.iterdir()) == []
+
+
+def test_a_batch_that_fails_in_one_way_has_that_code(tmp_path, out):
+    bad = [tmp_path / f"{name}.tif" for name in "ab"]
+    for path in bad:
+        path.write_bytes(b"<html>")
+    with pytest.raises(BatchError) as caught:
+        run(bad, out)
+    assert caught.value.exit_code == 3
 
 
 def test_a_picture_that_the_options_do_not_fit_fails_alone(tmp_path):

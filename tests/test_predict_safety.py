@@ -1,0 +1,124 @@
+"""Faults are found before a model is loaded; what is stopped or broken leaves nothing and takes nothing away."""
+
+from __future__ import annotations
+
+import hashlib
+
+import numpy as np
+import pytest
+
+import rsov.models.registry as registry
+from rsov.errors import InputError, Interrupted, ResourceError, UsageError
+from rsov.jobs.predict import predict
+from rsov.jobs.predict_progress import Silent
+from rsov.jobs.stop import Stop
+from rsov.raster import preflight
+from tests.support.maps import run
+from tests.support.models import ColourSegmenter
+from tests.support.places import Watch, picture
+from tests.support.rasters import write
+
+
+class Told(Silent):
+    """Keeps the warnings."""
+
+    def __init__(self):
+        self.all = []
+
+    def notice(self, notice):
+        self.all.append(notice)
+
+
+@pytest.mark.parametrize("prompts", ["", "forest,forest", "a\tb", "@missing.txt"])
+def test_bad_prompts_are_found_first(prompts, tmp_path):
+    with pytest.raises(UsageError):
+        predict(
+            tmp_path / "missing.tif",
+            prompts,
+            out=tmp_path / "nowhere" / "at" / "all",
+            model=ColourSegmenter(),
+        )
+
+
+def test_errors_come_before_the_model_is_loaded(ortho, out, monkeypatch):
+    monkeypatch.setattr(registry, "load_segmenter", lambda *_: pytest.fail("the model was loaded"))
+    for options in (
+        {"bands": (1, 2, 9)},
+        {"crs": "EPSG:0"},
+        {"bounds": (0.0, 0.0, 1.0, 1.0)},
+        {"overlap": "99%"},
+        {"scale": "x"},
+    ):
+        with pytest.raises((UsageError, InputError)):
+            predict(ortho, "forest", out=out, **options)
+    with pytest.raises(InputError):
+        predict(ortho.with_name("missing.tif"), "forest", out=out)
+    assert list(out.iterdir()) == []
+
+
+def test_the_checksum_of_an_input_is_computed_once(ortho, out, monkeypatch):
+    digest = hashlib.sha256(ortho.read_bytes()).hexdigest()
+    hashed = []
+    check = preflight.check_sha256
+    monkeypatch.setattr(
+        preflight, "check_sha256", lambda path, *rest: (hashed.append(path), check(path, *rest))
+    )
+    run(ortho, out, input_sha256=digest, dry_run=True)
+    assert hashed == [ortho]
+
+
+def test_M09_too_little_memory_says_how_much_is_needed(ortho, out):
+    with pytest.raises(ResourceError) as caught:
+        predict(ortho, "forest", out=out, max_memory="20M")
+    assert "--max-memory" in caught.value.fix
+    assert list(out.iterdir()) == []
+
+
+def test_tiles_made_smaller_by_the_memory_allowed_are_told(tmp_path, out):
+    path = write(tmp_path / "wide.tif", np.full((3, 1500, 1500), 90, np.uint8))
+    told = {}
+    for memory in ("900M", "4G"):
+        seen = Told()
+        predict(path, "forest", out=out, dry_run=True, max_memory=memory, watcher=seen)
+        told[memory] = "W-memory-tile" in [notice.id for notice in seen.all]
+    assert told == {"900M": True, "4G": False}
+
+
+def test_a_dry_run_writes_nothing_and_loads_no_model(ortho, out, tmp_path):
+    watch = Watch(tmp_path)
+    model = ColourSegmenter()
+    result = predict(ortho, "forest", out=out, model=model, dry_run=True)
+    assert model.calls == []
+    assert result.map.planned
+    assert "6 of 64 x 64 px" in str(result)
+    watch.unchanged()
+
+
+def test_a_stop_leaves_nothing(tmp_path, out):
+    path = picture(tmp_path / "big.tif", 400, 400)
+    stop = Stop()
+
+    class Stopping(ColourSegmenter):
+        def features(self, pixels):
+            if len(self.calls) == 2:
+                stop.event.set()
+            return super().features(pixels)
+
+    watch = Watch(tmp_path)
+    with pytest.raises(Interrupted) as caught:
+        predict(path, "forest,road", out=out, model=Stopping(), stop=stop)
+    assert caught.value.exit_code == 130
+    watch.unchanged()
+
+
+def test_a_fault_in_the_model_leaves_nothing_and_an_older_map_as_it_was(ortho, out, tmp_path):
+    run(ortho, out)
+
+    class Broken(ColourSegmenter):
+        def scores(self, features, head):
+            raise ZeroDivisionError
+
+    watch = Watch(tmp_path)
+    with pytest.raises(ZeroDivisionError):
+        predict(ortho, "forest", out=out, model=Broken(), overwrite=True)
+    watch.unchanged()
