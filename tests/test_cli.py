@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 
 from rsov import __version__
-from rsov.cli import COMMANDS, main
+from rsov.cli import main
+from rsov.commands.app import COMMANDS, app
 from rsov.errors import ExitCode
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -202,10 +203,9 @@ def test_a_bug_is_two_lines_code_1_and_a_file(capsys, monkeypatch, tmp_path):
 
 
 def test_S27_tracebacks_show_no_locals():
-    from rsov import cli
 
-    assert cli.app.pretty_exceptions_show_locals is False
-    assert cli.app.pretty_exceptions_enable is False
+    assert app.pretty_exceptions_show_locals is False
+    assert app.pretty_exceptions_enable is False
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full here")

@@ -127,6 +127,47 @@ cli.main()
     assert (done.returncode, done.stdout) == (143, "stopped\n")
 
 
+EARLY = """
+import os, signal, sys
+signal.signal(signal.SIGINT, {handler})
+def imported(event, arguments):
+    if event == "import" and arguments[0] == {module!r}:
+        os.kill(os.getpid(), signal.SIGINT)
+sys.addaudithook(imported)
+from rsov.cli import main
+sys.exit(main())
+"""
+
+
+def interrupted_at(module: str, folder: Path, handler: str = "signal.default_int_handler"):
+    """`rsov predict --dry-run`, with Ctrl-C at the moment when it starts to import a module."""
+    picture(folder / "ortho.tif", 64, 64)
+    code = EARLY.format(module=module, handler=handler)
+    return subprocess.run(
+        [sys.executable, "-c", code, "predict", "ortho.tif", "-p", "forest", "-n"],
+        cwd=folder,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+@pytest.mark.parametrize("module", ["rsov.term", "typer", "rsov.commands.settings", "rasterio"])
+def test_C04_ctrl_c_while_modules_are_loaded_is_130_and_no_traceback(module, tmp_path):
+    done = interrupted_at(module, tmp_path)
+    assert done.returncode == 130
+    assert done.stdout == ""
+    assert "Traceback" not in done.stderr
+    assert "stopped" in done.stderr
+    assert len(done.stderr.splitlines()) <= 2
+
+
+def test_C04_where_the_parent_ignores_ctrl_c_it_stays_ignored(tmp_path):
+    assert interrupted_at("typer", tmp_path, "signal.SIG_IGN").returncode == 0
+
+
 def test_C05_a_closed_pipe_is_141_and_silent(tmp_path):
     env = {**os.environ, "PYTHONPATH": str(ROOT)}
     reader, writer = os.pipe()
