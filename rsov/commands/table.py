@@ -169,7 +169,7 @@ PREDICT: tuple[Option, ...] = (
     Option(
         "precision", RUN, "auto, fp32, bf16, fp16 [auto].", v.one_of("auto", "fp32", "bf16", "fp16"), "TYPE"
     ),
-    Option("device", RUN, "auto, cpu, cuda, cuda:N [auto].", v.word, "NAME", "-d"),
+    Option("device", RUN, "auto, cpu, cuda, cuda:N [auto].", v.device, "NAME", "-d"),
     Option("jobs", RUN, "Threads [all CPUs this process may use].", v.integer, "N", "-j"),
     Option("max_memory", RUN, "Memory to stay below: 8G, 512M, 60% [60%].", v.word, "SIZE"),
     Option("fail_fast", RUN, "With several inputs: stop at the first that fails.", opposite=True),

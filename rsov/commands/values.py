@@ -19,6 +19,7 @@ Convert = Callable[[str, str], Any]
 
 _DECIMAL = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d{1,3})?", re.ASCII)
 _INTEGER = re.compile(r"[+-]?\d{1,18}", re.ASCII)
+_DEVICE = re.compile(r"auto|cpu|cuda(:\d{1,3})?", re.ASCII)
 _COMMA_DECIMAL = re.compile(r"[+-]?\d+,\d+", re.ASCII)
 
 
@@ -67,6 +68,18 @@ def one_of(*choices: str) -> Convert:
         raise OptionError(option, f"must be one of {', '.join(choices)}, not {text!r}", fix=fix)
 
     return convert
+
+
+def device(option: str, text: str) -> str:
+    """Where to compute; whether it is there only torch knows."""
+    if not _DEVICE.fullmatch(text):
+        raise OptionError(
+            option,
+            f"must be auto, cpu, cuda or cuda:N, not {text!r}",
+            fix="leave it out: auto takes a GPU where there is one",
+            id="E-option-device",
+        )
+    return text
 
 
 def listed(item: Convert, count: int | None = None, shape: str = "") -> Convert:

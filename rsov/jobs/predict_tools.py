@@ -11,6 +11,9 @@ if TYPE_CHECKING:
     from rsov.models.protocol import Embed, Head, ModelCard, Segmenter
     from rsov.types import Background, Legend, Notices
 
+EVERYWHERE = frozenset({"auto", "cpu"})
+"""Devices that are there without asking torch, whose import takes longer than a whole plan."""
+
 
 @dataclass
 class Tools:
@@ -30,10 +33,10 @@ class Tools:
     def prepare(
         cls, legend: Legend, options: PredictOptions, segmenter: Segmenter | None, notices: Notices
     ) -> Tools:
-        """Check what words and options say about model and memory; loads no weights.
+        """Check what words and options say about model, device and memory; loads no weights.
 
         Raises:
-            RsovError: no such model, a wrong background file, a size that is none.
+            RsovError: no such model or device, a wrong background file, a size that is none.
         """
         from rsov.engine.budget import cpu_count, memory_budget
         from rsov.models.registry import model_card
@@ -42,6 +45,8 @@ class Tools:
         budget = memory_budget(options.max_memory)
         threads = options.jobs or cpu_count()
         card = model_card(options.model) if segmenter is None else segmenter.card
+        if segmenter is None and options.device not in EVERYWHERE:
+            _require_device(options.device)
         tools = cls(legend, options, card, segmenter, budget, threads, notices)
         if options.background not in (None, "default"):
             tools.background = choose_background(legend, options.background, tools.embed)
@@ -77,3 +82,12 @@ class Tools:
         if self.head is None:
             self.head = self.segmenter.head(self.legend, self.background, self.embed)
         return self.segmenter, self.head
+
+
+def _require_device(device: str) -> None:
+    from rsov.engine.runtime import prepare_environment
+
+    prepare_environment()
+    from rsov.models.backend import choose_device
+
+    choose_device(device)

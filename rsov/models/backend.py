@@ -13,6 +13,8 @@ from rsov.errors import UsageError
 BF16_FLAGS = frozenset({"avx512_bf16", "amx_bf16", "bf16"})
 """Flags in /proc/cpuinfo (x86, ARM) of processors on which bfloat16 is faster; emulated, it is slower."""
 
+KNOWN = "cpu, cuda, cuda:N, or auto, which takes a GPU where there is one"
+
 PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 M = TypeVar("M", bound=nn.Module)
@@ -28,17 +30,17 @@ def choose_device(text: str) -> torch.device:
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
         device = torch.device(text)
-    except RuntimeError as error:
-        raise UsageError(
-            "E-option-device", f"--device {text}: no such device", fix="--device cpu, cuda or cuda:0"
-        ) from error
-    if device.type not in {"cpu", "cuda"}:
-        raise UsageError(
-            "E-option-device", f"--device {text}: not supported", fix="--device cpu, cuda or cuda:0"
-        )
-    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
-        why = "this build of torch has no CUDA" if torch.version.cuda is None else "no such GPU is visible"
-        raise UsageError("E-option-device", f"--device {text}: not here", why=why, fix="--device cpu")
+    except RuntimeError:
+        device = None
+    if device is None or device.type not in {"cpu", "cuda"}:
+        raise UsageError("E-option-device", f"--device {text}: no such device", fix=KNOWN)
+    found = torch.cuda.device_count()
+    if device.type == "cuda" and (device.index or 0) >= found:
+        why = f"torch sees {found} GPU{'' if found == 1 else 's'}"
+        if torch.version.cuda is None:
+            why = "this build of torch computes on the CPU only"
+        fix = "--device cpu, or auto; rsov doctor tells what is there"
+        raise UsageError("E-option-device", f"--device {text} is not here", why=why, fix=fix)
     return device
 
 
