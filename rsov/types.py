@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 NODATA = 0
 """Value of the class raster where nothing is known; never a class."""
 
+BLOCK = 512
+"""Side in pixels of the blocks of every raster that is written; work on its rows and columns is cut there."""
+
 NODATA_NAME = "no data"
 NONE_NAME = "none of them"
 NONE_COLOUR = (216, 216, 212)

@@ -37,8 +37,11 @@ def inverse_weights(weights: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 @dataclass
-class Finished:
-    """A part's cells: weighted sums [C, n, w], inverse sums of weights [n, w], the tiles as (row, col)."""
+class PartScores:
+    """Scores of a part's cells: weighted sums [C, n, w], inverse sums of weights [n, w], tiles as (row, col).
+
+    A score is ``sums * inverse``; who decides pixels multiplies where it reads.
+    """
 
     part: PartSpec
     sums: NDArray[np.float32]
@@ -84,13 +87,13 @@ class RollingScores:
         add_tile(self._total, self._weights, scores, self._wy, self._wx, top, left)
         self._tiles.add((row, col))
 
-    def finish(self) -> Finished | None:
-        """The part's blended scores; None where no tile had data."""
+    def finish(self) -> PartScores | None:
+        """The part's scores; None where no tile had data."""
         part = self._current()
         if not self._tiles:
             return None
         rows = part.cells.height
-        return Finished(
+        return PartScores(
             part, self._total[:, :rows].copy(), inverse_weights(self._weights[:rows]), frozenset(self._tiles)
         )
 

@@ -9,10 +9,9 @@ from typing import TYPE_CHECKING, Protocol, Self
 import numpy as np
 
 from rsov.engine.memory import BAND_BYTES, IN_FLIGHT
-from rsov.engine.plan import BLOCK, Plan
 from rsov.engine.runtime import stand_back
 from rsov.kernels.decide import decide
-from rsov.types import Legend, Part, Window
+from rsov.types import BLOCK, Legend, Part, Window
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -20,11 +19,14 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from rsov.engine.blend import Finished
+    from rsov.engine.blend import PartScores
+    from rsov.engine.plan import Plan
     from rsov.engine.reading import Scene, SceneReader
 
 CHUNK = 2 * BLOCK
 """Output columns decided together: whole blocks of the written rasters, and rows that fit the L1 cache."""
+_ALL_VALID = np.empty((0, 0), np.bool_)
+"""What the kernel takes instead of a mask of ones."""
 
 
 class Sink(Protocol):
@@ -68,29 +70,29 @@ class Decider:
             if self._reader is not None:
                 self._reader.__exit__(None, None, None)
 
-    def submit(self, finished: Finished) -> None:
+    def submit(self, scores: PartScores) -> None:
         """Queue a part; raises what went wrong with an earlier one."""
         while self._running and (len(self._running) >= IN_FLIGHT or self._running[0].done()):
             self._running.popleft().result()
-        self._running.append(self._executor.submit(self._decide, finished))
+        self._running.append(self._executor.submit(self._decide, scores))
 
-    def _decide(self, finished: Finished) -> None:
+    def _decide(self, scores: PartScores) -> None:
         if self._reader is None:
             self._reader = self._scene.open_reader().__enter__()
-        for window in self._windows(finished):
+        for window in self._windows(scores):
             valid = self._reader.valid(window)
             count = int(np.count_nonzero(valid))
             if count:
-                self._sink.write(self._pixels(finished, window, valid if count < valid.size else _ALL))
+                self._sink.write(self._pixels(scores, window, valid if count < valid.size else _ALL_VALID))
                 self.valid_pixels += count
         self.parts += 1
 
-    def _windows(self, finished: Finished) -> Iterator[Window]:
+    def _windows(self, scores: PartScores) -> Iterator[Window]:
         """Column chunks of the part that touch a tile with data, cut into bands of rows."""
-        window, plan = finished.part.window, self._plan
+        window, plan = scores.part.window, self._plan
         pixel_bytes = 4 + (len(self._legend) if self._probs else 0)
         rows = max(1, BAND_BYTES // (CHUNK * pixel_bytes))
-        filled = {col for _, col in finished.tiles}
+        filled = {col for _, col in scores.tiles}
         for left in range(window.col, window.right, CHUNK):
             width = min(CHUNK, window.right - left)
             if filled.isdisjoint(plan.tile_cols(left, width)):
@@ -98,14 +100,14 @@ class Decider:
             for top in range(window.row, window.bottom, rows):
                 yield Window(left, top, width, min(rows, window.bottom - top))
 
-    def _pixels(self, finished: Finished, window: Window, valid: NDArray[np.bool_]) -> Part:
-        shape, cells = (window.height, window.width), finished.part.cells
+    def _pixels(self, scores: PartScores, window: Window, valid: NDArray[np.bool_]) -> Part:
+        shape, cells = (window.height, window.width), scores.part.cells
         labels = np.empty(shape, self._legend.dtype)
         confidence = np.empty(shape, np.uint8) if self._confidence else None
         probs = np.empty((len(self._legend), *shape), np.uint8) if self._probs else None
         decide(
-            finished.sums,
-            finished.inverse,
+            scores.sums,
+            scores.inverse,
             *self._plan.y.table(window.row, window.height, cells.row),
             *self._plan.x.table(window.col, window.width, cells.col),
             valid,
@@ -116,6 +118,3 @@ class Decider:
             np.empty((0, 0, 0), np.uint8) if probs is None else probs,
         )
         return Part(window, labels, confidence, probs)
-
-
-_ALL = np.empty((0, 0), np.bool_)

@@ -43,7 +43,7 @@ class Forward:
         self._head = head
         self._notices = notices
         self.batch = batch
-        self.divisions = 0
+        self._divisions = 0
 
     def __call__(self, tiles: Sequence[Pixels]) -> list[Scores]:
         """Tiles uint8 [3, H, W] of one shape -> scores float32 [C, H/stride, W/stride]."""
@@ -51,11 +51,7 @@ class Forward:
         while len(result) < len(tiles):
             some = tiles[len(result) : len(result) + self.batch]
             try:
-                result += (
-                    self._run(np.stack(some), self.divisions)
-                    if len(some) > 1
-                    else self._run(some[0][np.newaxis], self.divisions)
-                )
+                result += self._run(np.stack(some), self._divisions)
             except (torch.OutOfMemoryError, RuntimeError) as error:
                 if not _out_of_memory(error):
                     raise
@@ -63,6 +59,7 @@ class Forward:
         return result
 
     def _run(self, pixels: Pixels, divisions: int) -> list[Scores]:
+        """Scores of each tile of a batch, the tiles divided into quarters ``divisions`` times."""
         if divisions:
             return [self._divided(tile, divisions) for tile in pixels]
         with torch.inference_mode():
@@ -122,7 +119,7 @@ class Forward:
             self.batch //= 2
             self._notices.warn("W-memory-batch", f"out of memory: the batch is now {self.batch}")
             return
-        side = min(shape[1:]) >> (self.divisions + 1)
+        side = min(shape[1:]) >> (self._divisions + 1)
         if side < MIN_SUBTILE:
             raise ResourceError(
                 "E-memory-forward",
@@ -130,7 +127,7 @@ class Forward:
                 why=str(error).splitlines()[0],
                 fix="give more memory, or use --device cpu",
             ) from error
-        self.divisions += 1
+        self._divisions += 1
         self._notices.warn("W-memory-tile", f"out of memory: tiles are run in pieces of about {side} px")
 
 

@@ -60,7 +60,10 @@ def even_lattice(size: int, tile: int, overlap: int, multiple: int) -> Lattice:
 
 @dataclass(frozen=True)
 class AxisMap:
-    """Output pixel -> score cell along an axis: position = (pixel + 0.5) * scale + offset - 0.5."""
+    """Output pixel -> score cell along an axis: position = (pixel + 0.5) * scale + offset - 0.5.
+
+    ``scale`` is score cells per output pixel, ``cells`` how many score cells the axis has.
+    """
 
     scale: float
     offset: float

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from rsov.types import BLOCK
+
 if TYPE_CHECKING:
     from rsov.engine.lattice import Lattice
     from rsov.models.protocol import ModelCard
@@ -19,8 +21,6 @@ IN_FLIGHT = 2
 """Finished score rows that wait for the writer, the one being written included."""
 PIXEL_BYTES = 4
 """A work pixel that was read: three bands and its validity."""
-BLOCK_ROWS = 512
-"""Rows that the rasters being written may hold back until their block row is full."""
 
 
 def queue_depth(readers: int) -> int:
@@ -48,7 +48,10 @@ class Costs:
         probs: bool,
         readers: int,
     ) -> Costs:
-        """Costs of one tile size; ``classes`` without none."""
+        """Costs of one tile size; ``classes`` without none.
+
+        Rasters that are written hold their rows back until a row of blocks is full: ``per_output_column``.
+        """
         channels = classes + 1
         tile = tile_width * rows.tile
         forward = batch * tile * card.tile_bytes
@@ -61,9 +64,9 @@ class Costs:
         return cls(
             base=BASE + READING + card.weights_bytes * 3 + forward + scores + queued + BAND_BYTES,
             per_cell_column=sums + finished,
-            per_output_column=2 * min(BLOCK_ROWS, 2 * rows.size) * held,
+            per_output_column=2 * min(BLOCK, 2 * rows.size) * held,
         )
 
     def total(self, columns: int, cells_per_column: float) -> int:
-        """Bytes for a strip of so many output columns."""
+        """Bytes for a strip of so many output columns, each ``cells_per_column`` score cells wide."""
         return self.base + int(columns * (self.per_output_column + cells_per_column * self.per_cell_column))

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Protocol
 from rsov.engine.lattice import AxisMap, Lattice, even_lattice
 from rsov.engine.memory import Costs
 from rsov.errors import ResourceError, UsageError
-from rsov.types import Grid, Window
+from rsov.types import BLOCK, Grid, Window
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -21,8 +21,6 @@ if TYPE_CHECKING:
 
 MIN_TILE = 256
 """Work pixels: tiles are not made smaller than this to save memory; below, they lack context."""
-BLOCK = 512
-"""Strips begin at multiples of this many output columns: the block of the rasters that are written."""
 
 
 class Work(Protocol):
@@ -75,17 +73,20 @@ class PartSpec:
 
 @dataclass(frozen=True)
 class Plan:
-    """The whole run. ``channels`` counts none and the classes."""
+    """The whole run."""
 
     cols: Lattice
     rows: Lattice
+    """Where tiles lie, on the work grid."""
     x: AxisMap
     y: AxisMap
+    """From output columns and rows to score cells."""
     output: tuple[int, int]
     """Width and height of the output grid."""
     strip_width: int
-    """Output pixels."""
+    """Output pixels, a multiple of the written rasters' block unless there is one strip."""
     channels: int
+    """Scores of a cell: none of them, then the classes."""
     model_stride: int
     batch: int
     costs: Costs

@@ -58,7 +58,7 @@ def give_back_memory() -> None:
 
 
 def preload() -> None:
-    """Import torch in a thread, so that checking and sampling the input takes place meanwhile."""
+    """Import torch in a thread while the input is checked and sampled; :func:`start` waits for it."""
     prepare_environment()
     keep_freed_memory()
     threading.Thread(target=importlib.import_module, args=("torch",), name="torch", daemon=True).start()
@@ -81,9 +81,8 @@ def start(threads: int | None = None) -> int:
     """Prepare this process for a run; call it in the main thread.
 
     Args:
-        threads: of torch; by default all processors that this process may use, unless OMP_NUM_THREADS says
-        another
-            number. Readers and writer come on top: they sleep while they wait for a file or for the network.
+        threads: of torch; by default OMP_NUM_THREADS, else all processors that this process may use. Readers
+            and writer come on top: they sleep while they wait for a file or for the network.
 
     Returns:
         The number of torch threads.
