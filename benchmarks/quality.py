@@ -22,10 +22,10 @@ import numpy as np
 import torch
 
 from rsov.datasets.sets import DataSet, PictureRef, SetClass, find_sets
+from rsov.engine.runtime import keep_freed_memory
 from rsov.jobs.train.checkpoint import load_weights
 from rsov.jobs.train.evaluate import Reader, SetScore, ready, score_set, unseen_words
 from rsov.jobs.train.export import GSD, GSD_RANGE
-from rsov.jobs.train.loop import tune_allocator
 from rsov.models.bundled.network import BundledNetwork
 from rsov.models.bundled.weights import load_bundled
 
@@ -97,7 +97,7 @@ def main() -> int:
     parser.add_argument("--classes", action="store_true", help="print the IoU of every class")
     parser.add_argument("--json", type=Path, help="write the figures here")
     options = parser.parse_args()
-    tune_allocator()
+    keep_freed_memory()
     if options.threads:
         torch.set_num_threads(options.threads)
     network, gsd, gsd_range = load(options.model)

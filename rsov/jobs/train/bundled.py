@@ -1,7 +1,8 @@
 """Training of the shipped model: many small data sets, one text space.
 
-`python -m rsov.jobs.train.bundled train --data DIR -o OUT` trains, `... export OUT/last.safetensors -o FILE`
-writes a bundle.
+`rsov train bundled` calls :func:`train_bundled`, then export.py.
+`python -m rsov.jobs.train.bundled --data DIR -o OUT` only trains;
+`python -m rsov.jobs.train.export CHECKPOINT` makes a bundle of any checkpoint.
 """
 
 from __future__ import annotations

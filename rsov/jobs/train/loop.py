@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import csv
-import ctypes
 import math
-import sys
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -14,6 +12,7 @@ from typing import TYPE_CHECKING, Generic, TypeVar
 import torch
 from torch import Tensor, nn
 
+from rsov.engine.runtime import keep_freed_memory
 from rsov.errors import ModelError
 from rsov.jobs.train.checkpoint import Average, load_checkpoint, save_checkpoint
 from rsov.jobs.train.feed import MakesBatch, feed
@@ -27,8 +26,6 @@ Loss = Callable[[nn.Module, int, B], Mapping[str, Tensor]]
 
 LAST = "last.safetensors"
 LOG = "log.csv"
-_M_MMAP_THRESHOLD = -3
-_M_TRIM_THRESHOLD = -1
 
 
 @dataclass(frozen=True)
@@ -62,18 +59,6 @@ class Trainee(Generic[B]):
     loss: Loss[B]
 
 
-def tune_allocator() -> None:
-    """Keep freed activations in the process: glibc otherwise gives them back after every layer."""
-    if not sys.platform.startswith("linux"):
-        return
-    try:
-        mallopt = ctypes.CDLL("libc.so.6").mallopt
-    except (OSError, AttributeError):
-        return
-    mallopt(_M_MMAP_THRESHOLD, 2**31 - 1)
-    mallopt(_M_TRIM_THRESHOLD, 2**31 - 1)
-
-
 def make_optimiser(
     network: nn.Module, rate: Callable[[str], float], weight_decay: float
 ) -> torch.optim.AdamW:
@@ -102,7 +87,7 @@ def run_loop(
     that was cut off goes on from `last.safetensors` and gives the same weights as one that was not.
     """
     out.mkdir(parents=True, exist_ok=True)
-    tune_allocator()
+    keep_freed_memory()
     if settings.threads:
         torch.set_num_threads(settings.threads)
     network = trainee.network.train()
