@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import os
 import platform
 import re
 import shutil
 import stat
+import sys
 from dataclasses import asdict, dataclass
 from importlib import metadata
 from pathlib import Path
@@ -191,9 +193,6 @@ def _torchvision() -> Iterator[Check]:
 
 
 def _tensorrt() -> Iterator[Check]:
-    import contextlib
-    import sys
-
     import torch
 
     try:

@@ -142,6 +142,7 @@ def run_predict(
     outputs = plan_outputs(paths, out, options)
     _check_all(paths, outputs, options, prompts, notices)
     jobs = [MapJob(path, names, options, stop, watcher) for path, names in zip(paths, outputs, strict=True)]
+    ready: list[MapJob] = []
     maps: list[MapResult] = []
     failures: list[Failure] = []
     for job in jobs:
@@ -151,13 +152,13 @@ def run_predict(
             if len(jobs) == 1 or options.fail_fast:
                 raise
             failures.append(_failed(job, error, watcher))
+        else:
+            ready.append(job)
     stop.check()
     tools = Tools.prepare(legend, options, segmenter, notices)
     if not options.dry_run:
         preload()
-    for job in jobs:
-        if any(failure.input == job.path for failure in failures):
-            continue
+    for job in ready:
         try:
             maps.append(job.run(tools))
         except Interrupted as error:
