@@ -175,6 +175,50 @@ def test_completion_answers():
     assert set(done.stdout.split()) >= {"--confidence", "--config"}
 
 
+@pytest.mark.parametrize(
+    ("words", "answer"),
+    [
+        ("predict --precision ", {"auto", "fp32", "bf16", "fp16"}),
+        ("predict a.tif --precision f", {"fp32", "fp16"}),
+        ("predict -d c", {"cpu", "cuda"}),
+        ("predict --vector-format ", {"gpkg", "geojson", "fgb", "shp", "none"}),
+        ("predict --vector-format gpkg,g", {"gpkg,geojson"}),
+        ("predict --sensor landsat", {"landsat5", "landsat8"}),
+        ("predict --model ", {"bundled"}),
+        ("predict --progress ", {"auto", "bar", "plain", "none"}),
+        ("predict --color ", {"auto", "always", "never"}),
+        ("predict --gcp ", {"refuse", "warp", "keep", "ignore"}),
+        ("predict --on-bad-block ", {"fail", "nodata"}),
+        ("predict --prompts ", set()),  # the shell then offers files
+        ("train ", {"bundled"}),
+        ("completion ", {"bash", "zsh", "fish"}),
+    ],
+)
+def test_values_are_completed(words, answer, monkeypatch, capsys):
+    monkeypatch.setenv("_RSOV_COMPLETE", "complete_bash")
+    monkeypatch.setenv("COMP_WORDS", f"rsov {words}")
+    monkeypatch.setenv("COMP_CWORD", str(len(f"{words}|".split())))
+    with pytest.raises(SystemExit) as ended:
+        main([])
+    assert ended.value.code == 0
+    assert set(capsys.readouterr().out.split()) == answer
+
+
+def test_every_value_that_is_completed_is_accepted():
+    from rsov.commands.table import PREDICT
+
+    offered = [(option, value) for option in PREDICT for value in option.offers()]
+    assert len(offered) > 30
+    for option, value in offered:
+        option.convert(option.name, value)
+
+
+def test_completion_loads_nothing_heavy():
+    words = "COMP_WORDS='rsov predict --sensor l', COMP_CWORD='3', _RSOV_COMPLETE='complete_bash'"
+    code = f"import os; os.environ.update({words})\nimport rsov.cli\ntry: rsov.cli.main([])\nexcept SystemExit: pass"
+    assert loaded_by(code) <= {"pydantic"}
+
+
 def test_no_escape_is_sent_without_colour():
     done = process("predict", "no.tif", "-p", "forest", NO_COLOR="1", FORCE_COLOR="1")
     assert done.returncode == 3

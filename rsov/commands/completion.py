@@ -17,7 +17,9 @@ app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions
     epilog='For this session: eval "$(rsov completion bash)"',
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-def completion(shell: Annotated[str, typer.Argument(metavar="SHELL", show_default=False)]) -> None:
+def completion(
+    shell: Annotated[str, typer.Argument(metavar="SHELL", show_default=False, autocompletion=lambda: SHELLS)],
+) -> None:
     """Print the script."""
     from typer._completion_shared import get_completion_script
 

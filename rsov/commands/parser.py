@@ -11,7 +11,7 @@ from typer.core import TyperCommand, TyperOption
 from rsov.commands.table import OTHER, Option
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
 HELP_WIDTH = 100
 NAME_WIDTH = 26
@@ -84,6 +84,17 @@ _NO_CONFIG = Annotated[
 ]
 
 
+def completer(offers: Callable[[], Iterable[str]], *, listed: bool = False) -> Callable[[str], list[str]]:
+    """What a shell is told for a value begun; in a list the last item is completed, by one not yet in it."""
+
+    def complete(incomplete: str) -> list[str]:
+        head, comma, last = incomplete.rpartition(",") if listed else ("", "", incomplete)
+        there = head.split(",")
+        return [head + comma + item for item in offers() if item.startswith(last) and item not in there]
+
+    return complete
+
+
 def _parameter(option: Option) -> inspect.Parameter:
     shown: dict[str, Any] = {
         "help": option.help,
@@ -93,6 +104,7 @@ def _parameter(option: Option) -> inspect.Parameter:
     }
     if option.convert is not None:
         shown["metavar"] = option.metavar
+        shown["autocompletion"] = completer(option.offers, listed=option.metavar == "LIST")
     annotation: Any = list[str] | None if option.repeat else str | None
     default: Any = None
     if option.convert is None:

@@ -7,13 +7,20 @@ come from the command line, the environment or a config file.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from rsov.commands import values as v
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
 
 
 @dataclass(frozen=True)
 class Option:
-    """One option: ``name`` is the field it fills, ``convert`` ``None`` a switch."""
+    """One option.
+
+    ``name`` is the field it fills, ``convert`` ``None`` a switch, ``offers`` gives values to complete.
+    """
 
     name: str
     panel: str
@@ -23,6 +30,7 @@ class Option:
     short: str = ""
     repeat: bool = False
     hidden: bool = False
+    offers: Callable[[], Iterable[str]] = tuple
     opposite: bool = field(default=False)
 
     @property
@@ -32,6 +40,28 @@ class Option:
         if self.opposite:
             long += "/--no-" + self.name.replace("_", "-")
         return (self.short, long) if self.short else (long,)
+
+
+def offered(*values: str) -> Callable[[], Iterable[str]]:
+    """Values to complete that are known without looking."""
+    return lambda: values
+
+
+def choice(name: str, panel: str, help: str, metavar: str, *values: str) -> Option:
+    """An option with one of a few values."""
+    return Option(name, panel, help, v.one_of(*values), metavar, offers=offered(*values))
+
+
+def _sensors() -> Iterable[str]:
+    from rsov.raster.sensors import sensors
+
+    return sensors()
+
+
+def _models() -> Iterable[str]:
+    from rsov.models.registry import NAMES
+
+    return NAMES
 
 
 WORDS = "Words and model"
@@ -58,7 +88,7 @@ PREDICT: tuple[Option, ...] = (
         v.word,
         "FILE|none",
     ),
-    Option("model", WORDS, "Model: a name or a folder [bundled].", v.word, "MODEL", "-m"),
+    Option("model", WORDS, "Model: a name or a folder [bundled].", v.word, "MODEL", "-m", offers=_models),
     Option(
         "output", RESULTS, "Folder DIR/, or NAME.tif with one input [current folder].", v.word, "PATH", "-o"
     ),
@@ -70,6 +100,7 @@ PREDICT: tuple[Option, ...] = (
         "Polygons as gpkg, geojson, fgb, shp (several with commas), or none [gpkg].",
         v.vector_formats,
         "LIST",
+        offers=offered(*v.VECTOR_FORMATS, "none"),
     ),
     Option(
         "min_area",
@@ -99,46 +130,50 @@ PREDICT: tuple[Option, ...] = (
         "-b",
         repeat=True,
     ),
-    Option("sensor", PIXELS, "Take the bands of a known sensor, by name or usual number.", v.word, "NAME"),
     Option(
-        "alpha",
+        "sensor",
         PIXELS,
-        "Is the last band a mask: auto, yes, no [auto].",
-        v.one_of("auto", "yes", "no"),
-        "HOW",
+        "Take the bands of a known sensor, by name or usual number.",
+        v.word,
+        "NAME",
+        offers=_sensors,
     ),
+    choice("alpha", PIXELS, "Is the last band a mask: auto, yes, no [auto].", "HOW", "auto", "yes", "no"),
     Option(
         "nodata",
         PIXELS,
         "Nodata value, one per band with commas; nan; none = the file's is wrong.",
         v.nodata,
         "VALUES",
+        offers=offered("nan", "none"),
     ),
-    Option(
-        "mask_rule",
-        PIXELS,
-        "A pixel is nodata if any or all bands are [any].",
-        v.one_of("any", "all"),
-        "RULE",
-    ),
+    choice("mask_rule", PIXELS, "A pixel is nodata if any or all bands are [any].", "RULE", "any", "all"),
     Option("nodata_tolerance", PIXELS, "Values this close to nodata are nodata too [0].", v.number, "VALUE"),
-    Option("scale", PIXELS, "Values to 0-255: auto, none, MIN,MAX or pLOW,pHIGH [auto].", v.word, "RULE"),
+    Option(
+        "scale",
+        PIXELS,
+        "Values to 0-255: auto, none, MIN,MAX or pLOW,pHIGH [auto].",
+        v.word,
+        "RULE",
+        offers=offered("auto", "none"),
+    ),
     Option("stats", PIXELS, "Take the scaling from an earlier report or map.", v.path, "FILE"),
     Option("gsd", PIXELS, "Ground sampling distance of the input in metres per pixel.", v.number, "METRES"),
     Option("work_gsd", PIXELS, "Ground sampling distance the model sees [model's].", v.number, "METRES"),
     Option("crs", PIXELS, "Coordinate system of the input, assigned, not warped: EPSG:32632.", v.word, "CRS"),
-    Option(
+    choice(
         "gcp",
         PIXELS,
         "Pictures with ground control points only: refuse, warp, keep, ignore [refuse].",
-        v.one_of("refuse", "warp", "keep", "ignore"),
         "HOW",
+        "refuse",
+        "warp",
+        "keep",
+        "ignore",
     ),
     Option("subdataset", PIXELS, "Page or sub-dataset to read, from 1.", v.integer, "N"),
     Option("apply_exif_orientation", PIXELS, "Turn a photograph as its EXIF tag says.", opposite=True),
-    Option(
-        "on_bad_block", PIXELS, "Damaged blocks: fail, or nodata [fail].", v.one_of("fail", "nodata"), "HOW"
-    ),
+    choice("on_bad_block", PIXELS, "Damaged blocks: fail, or nodata [fail].", "HOW", "fail", "nodata"),
     Option(
         "input_sha256", PIXELS, "Expected checksum of the input, or a file that holds it.", v.word, "HEX|FILE"
     ),
@@ -166,19 +201,23 @@ PREDICT: tuple[Option, ...] = (
     Option("dst_crs", PLACE, "Coordinate system of the output; the input is warped.", v.word, "CRS"),
     Option("tile", RUN, "Tile side in work pixels [model's].", v.integer, "PX"),
     Option("overlap", RUN, "Overlap of tiles in work pixels or percent [model's].", v.word, "PX|%"),
+    choice("precision", RUN, "auto, fp32, bf16, fp16 [auto].", "TYPE", "auto", "fp32", "bf16", "fp16"),
     Option(
-        "precision", RUN, "auto, fp32, bf16, fp16 [auto].", v.one_of("auto", "fp32", "bf16", "fp16"), "TYPE"
+        "device",
+        RUN,
+        "auto, cpu, cuda, cuda:N [auto].",
+        v.device,
+        "NAME",
+        "-d",
+        offers=offered("auto", "cpu", "cuda"),
     ),
-    Option("device", RUN, "auto, cpu, cuda, cuda:N [auto].", v.device, "NAME", "-d"),
     Option("jobs", RUN, "Threads [all CPUs this process may use].", v.integer, "N", "-j"),
     Option("max_memory", RUN, "Memory to stay below: 8G, 512M, 60% [60%].", v.word, "SIZE"),
     Option("fail_fast", RUN, "With several inputs: stop at the first that fails.", opposite=True),
     Option("json", OTHER, "One JSON document on standard output instead of the paths.", opposite=True),
     Option("quiet", OTHER, "Errors only.", short="-q"),
     Option("verbose", OTHER, "More messages; -v -v with tracebacks.", short="-v", repeat=True),
-    Option(
-        "progress", OTHER, "auto, bar, plain, none [auto].", v.one_of("auto", "bar", "plain", "none"), "HOW"
-    ),
-    Option("color", OTHER, "auto, always, never [auto].", v.one_of("auto", "always", "never"), "WHEN"),
+    choice("progress", OTHER, "auto, bar, plain, none [auto].", "HOW", "auto", "bar", "plain", "none"),
+    choice("color", OTHER, "auto, always, never [auto].", "WHEN", "auto", "always", "never"),
     Option("log_file", OTHER, "Write all messages to a file, one JSON object a line.", v.path, "FILE"),
 )

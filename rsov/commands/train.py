@@ -20,7 +20,9 @@ The same call goes on where an earlier one was stopped."""
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
 def train(  # noqa: PLR0917 - the names are options
-    what: Annotated[str, typer.Argument(metavar="bundled", show_default=False)],
+    what: Annotated[
+        str, typer.Argument(metavar="bundled", show_default=False, autocompletion=lambda: ["bundled"])
+    ],
     data: Annotated[str, typer.Option("--data", metavar="DIR", help="Folder of the data sets.")],
     output: Annotated[str, typer.Option("-o", "--output", metavar="DIR", help="The bundle.")],
     recipe: Annotated[

@@ -131,11 +131,14 @@ def nodata(option: str, text: str) -> tuple[float, ...]:
     return values
 
 
+VECTOR_FORMATS = ("gpkg", "geojson", "fgb", "shp")
+
+
 def vector_formats(option: str, text: str) -> tuple[str, ...]:
     """``gpkg,geojson``; ``none`` alone means no polygons."""
     if text.strip().lower() == "none":
         return ()
-    values: tuple[str, ...] = listed(one_of("gpkg", "geojson", "fgb", "shp", "none"))(option, text)
+    values: tuple[str, ...] = listed(one_of(*VECTOR_FORMATS, "none"))(option, text)
     if "none" in values:
         raise OptionError(option, "none stands alone", id="E-option-conflict")
     return tuple(dict.fromkeys(values))
