@@ -95,19 +95,22 @@ def _unplanned(error: Exception, arguments: Sequence[str]) -> int:
 
 def fail(error: RsovError, arguments: Sequence[str]) -> int:
     """Show an error once, as text and (with `--json`) as a document; return its exit code."""
-    from rsov.commands.messages import show_error
+    from rsov.commands.messages import command_of, show_error, verbosity, wants_json
 
-    return show_error(error, arguments)
+    return show_error(
+        error, command_of(arguments), verbosity=verbosity(arguments), as_json=wants_json(arguments)
+    )
 
 
 def _usage(error: TyperException, arguments: Sequence[str]) -> int:
     """Typer's complaints in rsov's form, with the nearest name."""
     from rsov.commands.app import COMMANDS
+    from rsov.commands.messages import command_of
 
     if type(error).__name__ == "NoArgsIsHelpError":
         sys.stderr.write(error.format_message() + "\n")
         return int(ExitCode.USAGE)
-    command = next((word for word in arguments if word in COMMANDS), "")
+    command = command_of(arguments)
     hint = f"see rsov {command} --help" if command else "see rsov --help"
     wrong = getattr(error, "option_name", None)
     context = getattr(error, "ctx", None)

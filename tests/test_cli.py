@@ -17,6 +17,12 @@ from rsov.commands.app import COMMANDS, app
 from rsov.errors import ExitCode
 
 ROOT = Path(__file__).resolve().parent.parent
+DOCUMENT = {
+    *("schema", "status", "exit_code", "run_id", "inputs", "outputs", "warnings", "errors"),
+    *("metrics", "timing", "versions"),
+}
+"""Keys of every JSON document (cli.md 2.4)."""
+ERROR = {"id", "message", "where", "why", "hint", "input", "exit_code"}
 HEAVY = ("torch", "numba", "rasterio", "fiona", "numpy", "rich", "pydantic")
 
 
@@ -151,8 +157,33 @@ def test_json_is_one_document_on_every_error(arguments, capsys, tmp_path, monkey
     assert document["status"] == "error"
     assert document["exit_code"] == code != 0
     assert document["errors"][0]["id"].startswith("E-")
+    assert set(document) == DOCUMENT | {"maps"}
+    assert set(document["errors"][0]) == ERROR
     assert "error[" in captured.err
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "schema"),
+    [
+        (["doctor", "--json", "--nosuch"], "rsov/doctor/1"),
+        (["train", "--json"], "rsov/train/1"),
+        (["predcit", "--json"], "rsov/rsov/1"),
+        (["completion", "--json", "tcsh"], "rsov/completion/1"),
+    ],
+)
+def test_json_of_an_error_has_the_keys_of_all_commands(arguments, schema, capsys):
+    code = main(arguments)
+    document = json.loads(capsys.readouterr().out)
+    assert (document["schema"], document["status"], document["exit_code"]) == (schema, "error", code)
+    assert set(document) >= DOCUMENT
+    assert [set(error) for error in document["errors"]] == [ERROR]
+
+
+def test_json_may_be_asked_for_in_the_environment(capsys, monkeypatch):
+    monkeypatch.setenv("RSOV_JSON", "1")
+    assert main(["predict", "a.tif"]) == 2
+    assert json.loads(capsys.readouterr().out)["errors"][0]["id"] == "E-prompt-empty"
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])

@@ -75,6 +75,11 @@ def test_json_is_one_document(here, capsys):
     assert {entry["kind"] for entry in document["outputs"]} == {"classes", "style", "polygons", "report"}
     assert document["maps"][0]["areas"][0]["name"] == "forest"
     assert document["errors"] == []
+    (report,) = document["maps"]
+    for key in ("run_id", "metrics", "timing", "versions"):
+        assert document[key] == report[key]
+    assert main(["predict", "no.tif", *ARGS, "--json"]) == 3
+    assert set(json.loads(capsys.readouterr().out)) == set(document)
 
 
 def test_dry_run_prints_the_plan_and_writes_nothing(here, tmp_path, capsys, model):
@@ -149,6 +154,12 @@ def test_P26_a_wrong_variable_is_named(here, capsys, monkeypatch):
     monkeypatch.setenv("RSOV_PREDICT_MIN_AREA", "-5")
     assert main(["predict", "ortho.tif", *ARGS]) == 2
     assert "RSOV_PREDICT_MIN_AREA in the environment" in capsys.readouterr().err
+
+
+def test_P26_a_variable_that_only_the_model_can_judge_is_named(here, capsys, monkeypatch):
+    monkeypatch.setenv("RSOV_OVERLAP", "12px")
+    assert main(["predict", "ortho.tif", *ARGS]) == 2
+    assert "RSOV_OVERLAP in the environment" in capsys.readouterr().err
 
 
 def test_P27_the_config_file_is_read_and_named(here, capsys):

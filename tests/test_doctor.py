@@ -12,7 +12,7 @@ import pytest
 
 from rsov.cli import main
 from rsov.jobs import doctor
-from rsov.jobs.doctor import Check, examine, gdal_check, summary
+from rsov.jobs.doctor import Check, examine, gdal_check
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -64,8 +64,12 @@ def test_json(monkeypatch, capsys):
     monkeypatch.setattr(doctor, "examine", lambda: [Check("a", "ok", "b"), Check("c", "warn", "d", "e")])
     assert main(["doctor", "--json"]) == 0
     document = json.loads(capsys.readouterr().out)
-    assert document == summary(doctor.examine())
-    assert (document["schema"], document["status"]) == ("rsov/doctor/1", "warn")
+    assert document["checks"] == [check.as_dict() for check in doctor.examine()]
+    assert (document["schema"], document["status"], document["exit_code"]) == ("rsov/doctor/1", "ok", 0)
+    monkeypatch.setattr(doctor, "examine", lambda: [Check("a", "fail", "b", "c")])
+    assert main(["doctor", "--json", "--strict"]) == 8
+    document = json.loads(capsys.readouterr().out)
+    assert (document["status"], document["exit_code"]) == ("error", 8)
 
 
 def test_a_broken_part_is_a_failed_check_and_the_others_go_on(monkeypatch):

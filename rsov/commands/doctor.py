@@ -20,20 +20,20 @@ def doctor(
     json: Annotated[bool, typer.Option("--json", help="One JSON document.")] = False,
 ) -> int:
     """Examine and print."""
-    from json import dumps
-
+    from rsov.commands.messages import document, to_json
     from rsov.errors import ExitCode
-    from rsov.jobs.doctor import examine, summary
+    from rsov.jobs.doctor import examine
     from rsov.term import emit, plain
 
     checks = examine()
+    failed = any(check.status == "fail" for check in checks)
+    code = int(ExitCode.CHECK) if strict and failed else 0
     if json:
-        emit(dumps(summary(checks), ensure_ascii=False))
+        emit(to_json(document("doctor", code, items=[check.as_dict() for check in checks])))
     else:
         width = max(len(check.name) for check in checks)
         for check in checks:
             emit(f"{check.status:<5} {check.name:<{width}}  {plain(check.value)}")
             if check.fix:
                 emit(f"      {'':<{width}}  fix: {plain(check.fix)}")
-    failed = any(check.status == "fail" for check in checks)
-    return int(ExitCode.CHECK) if strict and failed else 0
+    return code

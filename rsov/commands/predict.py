@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rsov.commands.messages import error_document, print_error
+from rsov.commands.messages import document, error_document, print_error, show_error, to_json
 from rsov.commands.parser import command_from_table
 from rsov.commands.settings import settle
 from rsov.commands.table import PREDICT
@@ -17,6 +16,7 @@ from rsov.term import set_colour
 
 if TYPE_CHECKING:
     from rsov.commands.progress import Screen
+    from rsov.commands.settings import Settings
     from rsov.jobs.options import PredictOptions
     from rsov.jobs.predict import PredictResult
     from rsov.jobs.predict_map import MapResult
@@ -34,7 +34,6 @@ Options can be set as RSOV_PREDICT_<NAME> or RSOV_<NAME> too, or under [predict]
 in rsov.toml. Switches have a --no- form. Exit codes: 0 done, 2 usage, 3 input,
 4 model, 5 output, 6 some inputs failed, 7 memory, 129/130/143 stopped.
 """
-SCHEMA = "rsov/predict/1"
 
 
 def run(inputs: list[str], given: dict[str, Any], config: str | None, use_config: bool) -> int:
@@ -42,17 +41,24 @@ def run(inputs: list[str], given: dict[str, Any], config: str | None, use_config
     settings = settle(
         "predict", PREDICT, given, config=Path(config) if config else None, use_config=use_config
     )
+    as_json, verbose = settings.values.pop("json", False), settings.values.pop("verbose", 0)
+    try:
+        return _run(inputs, settings, verbose, as_json=as_json)
+    except RsovError as error:  # here, not at the edge: `json` and `verbose` may come from the environment
+        return show_error(error, "predict", verbosity=verbose, as_json=as_json)
+
+
+def _run(inputs: list[str], settings: Settings, verbose: int, *, as_json: bool) -> int:
     values = dict(settings.values)
     prompts, out = values.pop("prompts", None), values.pop("output", None)
-    inputs = [*inputs, *_listed(values.pop("inputs_file", None), prompts)]
-    as_json = values.pop("json", False)
-    quiet, verbose = values.pop("quiet", False), values.pop("verbose", 0)
+    quiet = values.pop("quiet", False)
     set_colour(values.pop("color", "auto"))
     style, log = values.pop("progress", "auto"), values.pop("log_file", None)
     if quiet and verbose:
         raise UsageError(
             "E-option-conflict", "--quiet cannot be combined with --verbose", fix="leave one of the two"
         )
+    inputs = [*inputs, *_listed(values.pop("inputs_file", None), prompts)]
     if prompts is None:
         raise UsageError(
             "E-prompt-empty",
@@ -64,72 +70,60 @@ def run(inputs: list[str], given: dict[str, Any], config: str | None, use_config
 
     with settings.blamed():
         options = PredictOptions(**values)
-        _check_log(log, inputs)
-        with Screen(style, 0 if quiet else 1 + verbose, log) as screen:
-            return _predict(inputs, prompts, options, out, screen, as_json=as_json)
+    _check_log(log, inputs)
+    with Screen(style, 0 if quiet else 1 + verbose, log) as screen:
+        result, failure = _predict(inputs, prompts, options, screen, out=out, settings=settings)
+        return _show(result, failure, screen, as_json=as_json)
 
 
 def _predict(
     inputs: list[str],
     prompts: str,
     options: PredictOptions,
-    out: str | None,
     screen: Screen,
     *,
-    as_json: bool,
-) -> int:
-    from rsov import term
+    out: str | None,
+    settings: Settings,
+) -> tuple[PredictResult | None, RsovError | None]:
+    """What was made, and what failed."""
     from rsov.commands.signals import stopping
     from rsov.jobs.stop import Stop
 
     stop = Stop()
-    failure: RsovError | None = None
-    result: PredictResult | None = None
     with stopping(stop, screen.say):
         from rsov.jobs.predict import BatchError, BatchStopped, run_predict
 
+        paths = [Path(each) for each in inputs]
         try:
-            result = run_predict(
-                [Path(each) for each in inputs], prompts, options, out=out, stop=stop, watcher=screen
-            )
+            with settings.blamed():
+                return run_predict(paths, prompts, options, out=out, stop=stop, watcher=screen), None
         except (BatchError, BatchStopped) as error:
-            result, failure = error.result, error
+            return error.result, error
         except RsovError as error:
-            failure = error
+            return None, error
+
+
+def _show(result: PredictResult | None, failure: RsovError | None, screen: Screen, *, as_json: bool) -> int:
+    """Tables and errors on stderr, the result on stdout; returns the exit code."""
+    from rsov import term
+
     screen.clear()
-    for each in result.maps if result is not None else ():
+    maps = result.maps if result is not None else ()
+    for each in maps:
         screen.summary(each)
     if failure is not None:
         print_error(failure, screen.level - 1)
     code = int(failure.exit_code) if failure is not None else 0
     if as_json:
-        term.emit(json.dumps(document(result, failure, code), ensure_ascii=False, allow_nan=False))
-    elif result is not None:
-        for line in (str(path) for path in result.paths) if not options.dry_run else map(str, result.maps):
+        errors = [error_document(failure)] if failure is not None else []
+        errors += [error_document(each.error, each.input) for each in (result.failures if result else ())]
+        reports = [_with_report(each) for each in maps]
+        term.emit(to_json(document("predict", code, errors=errors, items=reports)))
+        return code
+    for each in maps:
+        for line in [each.planned] if each.planned else map(str, each.outputs.values()):
             term.emit(line)
     return code
-
-
-def document(result: PredictResult | None, failure: RsovError | None, code: int) -> dict[str, Any]:
-    """The JSON document of a call: the reports of its maps, and what failed."""
-    maps = [_with_report(each) for each in result.maps] if result is not None else []
-    errors = [{"input": None, **error_document(failure)}] if failure is not None else []
-    failed = result.failures if result is not None else ()
-    errors += [
-        {"input": str(each.input), **error_document(each.error), "exit_code": int(each.error.exit_code)}
-        for each in failed
-    ]
-    status = "ok" if code == 0 else "partial" if maps else "error"
-    return {
-        "schema": SCHEMA,
-        "status": status,
-        "exit_code": code,
-        "inputs": [entry for report in maps for entry in report["inputs"]],
-        "outputs": [entry for report in maps for entry in report["outputs"]],
-        "warnings": [entry for report in maps for entry in report["warnings"]],
-        "errors": errors,
-        "maps": maps,
-    }
 
 
 def _with_report(result: MapResult) -> dict[str, Any]:

@@ -72,7 +72,7 @@ class Screen:
     def failed(self, path: Path, error: RsovError) -> None:
         """An error of one of several inputs."""
         self.clear()
-        self.record("error", input=str(path), **error_document(error))
+        self.record("error", **error_document(error, path))
         term.say(term.format_error(error))
 
     def summary(self, result: MapResult) -> None:

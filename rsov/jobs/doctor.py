@@ -13,7 +13,7 @@ import sys
 from dataclasses import asdict, dataclass
 from importlib import metadata
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 import rsov
 from rsov.errors import RsovError
@@ -285,9 +285,3 @@ def _places() -> Iterator[Check]:
     old = [path.name for path in leftovers(Path.cwd())]
     if old:
         yield Check("leftovers", "warn", ", ".join(old), "remove them if no other run writes here")
-
-
-def summary(checks: list[Check]) -> dict[str, Any]:
-    """The JSON document of `rsov doctor --json`."""
-    worst = next((s for s in ("fail", "warn") if any(check.status == s for check in checks)), "ok")
-    return {"schema": "rsov/doctor/1", "status": worst, "checks": [check.as_dict() for check in checks]}
