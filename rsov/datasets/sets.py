@@ -18,8 +18,12 @@ if TYPE_CHECKING:
 
 IGNORE = 255
 OTHER = "other"  # class name of "everything else" in sets of kind single
+_NEEDED = (
+    "dataset.toml needs kind, bundle, gsd_m, [[class]] with id and name, and [split] with names of pictures; "
+    "they lie in images/, a PNG of labels for each in labels/"
+)
 
-Part = Literal["train", "val", "all"]
+SplitPart = Literal["train", "val", "all"]
 
 
 @dataclass(frozen=True)
@@ -64,7 +68,7 @@ class DataSet:
     val: tuple[PictureRef, ...] = ()
     meta: dict[str, Any] = field(default_factory=dict, compare=False)
 
-    def pictures(self, part: Part) -> tuple[PictureRef, ...]:
+    def pictures(self, part: SplitPart) -> tuple[PictureRef, ...]:
         """The pictures of a part of the split, in the order of the file."""
         return {"train": self.train, "val": self.val, "all": self.train + self.val}[part]
 
@@ -78,9 +82,7 @@ class Skipped:
 
 
 def _fail(path: Path, what: str, why: str = "") -> InputError:
-    return InputError(
-        "E-dataset", what, where=str(path), why=why, fix="see the description of dataset.toml in the docs"
-    )
+    return InputError("E-dataset", what, where=str(path), why=why, fix=_NEEDED)
 
 
 def read_set(folder: Path) -> DataSet | Skipped:

@@ -34,14 +34,14 @@ def _build(kind: type[R], table: Mapping[str, Any], where: str) -> R:
                 raise UsageError("E-recipe-value", f"{key!r} must be a table", where=where)
             values[key] = _build(hint, value, f"{where} [{key}]")
         else:
-            values[key] = _number(hint, value, f"{where}: {key}")
+            values[key] = _checked(hint, value, f"{where}: {key}")
     try:
         return kind(**values)
     except TypeError as error:
         raise UsageError("E-recipe-value", "the recipe is incomplete", where=where, why=str(error)) from error
 
 
-def _number(hint: Any, value: Any, where: str) -> Any:
+def _checked(hint: Any, value: Any, where: str) -> Any:
     if hint is float and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
     if hint in (int, float, str, bool) and (type(value) is not hint):
