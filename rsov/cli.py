@@ -111,25 +111,36 @@ def _usage(error: TyperException, arguments: Sequence[str]) -> int:
         sys.stderr.write(error.format_message() + "\n")
         return int(ExitCode.USAGE)
     command = command_of(arguments)
+    message = error.format_message().rstrip(".")
     hint = f"see rsov {command} --help" if command else "see rsov --help"
     wrong = getattr(error, "option_name", None)
     context = getattr(error, "ctx", None)
     if wrong is not None and context is not None:
-        known = [name for each in context.command.params for name in (*each.opts, *each.secondary_opts)]
-        return fail(
-            UsageError("E-usage", error.message.rstrip("."), fix=_nearest(wrong, known) + hint), arguments
-        )
-    word = next((word for word in arguments if not word.startswith("-")), "")
-    near = "" if command else _nearest(word, list(COMMANDS))
-    return fail(UsageError("E-usage", error.format_message().rstrip("."), fix=near + hint), arguments)
+        options = {
+            name: each for each in context.command.params for name in (*each.opts, *each.secondary_opts)
+        }
+        if wrong not in options:
+            return fail(UsageError("E-usage", message, fix=_nearest(wrong, list(options)) + hint), arguments)
+        _, text = options[wrong].get_help_record(context) or ("", "")
+        return fail(UsageError("E-usage", message, where=f"{wrong}: {text}", fix=hint), arguments)
+    if not command:
+        word = next((word for word in arguments if not word.startswith("-")), "")
+        hint = _nearest(word, list(COMMANDS)) + hint
+        if "." in word:
+            hint = f"rsov predict {word} --prompts 'forest,road'"
+    return fail(UsageError("E-usage", message, fix=hint), arguments)
 
 
 def _nearest(wrong: str, known: Sequence[str]) -> str:
-    """Names that go on as the word does, else the most similar one."""
+    """Names that begin or end with the word, else the most similar one."""
     import difflib
 
-    begun = sorted(name for name in known if len(wrong) > 3 and name.startswith(wrong))
-    near = begun[:3] or difflib.get_close_matches(wrong, known, n=1, cutoff=0.6)
+    bare = {name.lstrip("-"): name for name in known if name.startswith("--") or not name.startswith("-")}
+    text = wrong.lstrip("-")
+    begun = sorted(
+        each for each in bare if len(text) > 2 and (each.startswith(text) or each.endswith(f"-{text}"))
+    )
+    near = [bare[each] for each in begun[:3] or difflib.get_close_matches(text, bare, n=1, cutoff=0.7)]
     return f"did you mean {' or '.join(near)}? " if near else ""
 
 

@@ -535,3 +535,49 @@ def test_M25_only_used_bands_cost_memory(tmp_path: Path) -> None:
         raw, _ = opened.decoder.raw.read(reader._dataset(), Window(0, 0, 256, 256))
     assert raw.shape == (3, 256, 256)
     assert (data[0] == texture(256, 256, 1, 200, "uint16")[0]).all()
+
+
+def told_of_stats(path: Path, stats: Path) -> list[str]:
+    notices = Notices()
+    scene(path, notices, stats=stats, scale="auto")
+    return [notice.message for notice in notices.items if notice.id == "W-stats-range"]
+
+
+def test_stats_of_another_kind_of_picture_are_told(tmp_path: Path) -> None:
+    """Bytes under the scale of reflectances become black, reflectances under that of bytes white."""
+    values = texture(200, 200)
+    paths = {
+        "bytes": write(tmp_path / "bytes.tif", values),
+        "reflectances": write(tmp_path / "reflectances.tif", values.astype(np.uint16) * 30 + 1000),
+    }
+    stats = {}
+    for name, path in paths.items():
+        stats[name] = tmp_path / f"{name}.json"
+        stats[name].write_text(scene(path, scale="auto").radiometry.to_json())
+        assert not told_of_stats(path, stats[name])
+    for path, other in (("bytes", "reflectances"), ("reflectances", "bytes")):
+        (message,) = told_of_stats(paths[path], stats[other])
+        assert "100%" in message
+        assert str(int(values.max()) - 5)[:1] in message
+
+
+def test_stats_that_leave_no_contrast_are_told(tmp_path: Path) -> None:
+    wide = tmp_path / "wide.json"
+    path = write(tmp_path / "wide.tif", texture(200, 200, dtype="uint16") * 100)
+    wide.write_text(scene(path, scale="auto").radiometry.to_json())
+    (message,) = told_of_stats(write(tmp_path / "narrow.tif", texture(200, 200, dtype="uint16") + 1000), wide)
+    assert "contrast" in message
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "uint16", "float32"])
+@pytest.mark.parametrize(("share", "value"), [(0.9, 0), (0.9, 255)], ids=["night", "snow"])
+def test_night_and_snow_under_their_own_stats_are_no_slip(
+    tmp_path: Path, dtype: str, share: float, value: int
+) -> None:
+    data = texture(200, 200).astype(dtype)
+    data[:, : int(200 * share)] = value
+    path = write(tmp_path / "scene.tif", data)
+    for scale in ("auto", "none", "0,255"):
+        own = tmp_path / "own.json"
+        own.write_text(scene(path, scale=scale).radiometry.to_json())
+        assert not told_of_stats(path, own), scale

@@ -197,6 +197,69 @@ def test_Z16_geojson_over_180_degrees_is_cut_there(tmp_path: Path) -> None:
     assert areas == pytest.approx(31 * 20 * 1e8, rel=5e-3)
 
 
+@pytest.mark.parametrize(("epsg", "sign"), [(3413, 1), (3031, -1)])
+def test_Z17_geojson_over_a_pole_holds_it(epsg: int, sign: int, tmp_path: Path) -> None:
+    """Cut open along 180 degrees and closed over the pole; areas are those of the ellipsoid."""
+    labels = np.ones((40, 40), np.uint8)
+    labels[2:6, 30:36] = 2
+    grid = Grid(40, 40, Affine(10_000, 0, -200_000, 0, -10_000, 200_000), CRS.from_epsg(epsg))
+    path = tmp_path / "map.geojson"
+    check_format("geojson", grid)
+    stats = write(labels, path, grid=grid)
+    verify_vector(path, "geojson", stats.count)
+    features = {f["properties"]["class"]: f for f in json.loads(path.read_text())["features"]}
+    around, aside = (shape(features[name]["geometry"]) for name in ("forest", "road"))
+    assert around.is_valid
+    assert shapely.intersects(around, shapely.Point(12, sign * 89.9999))
+    assert around.bounds[0] == -180
+    assert around.bounds[2] == 180
+    assert not shapely.intersects(aside, shapely.Point(12, sign * 89.9999))
+    square = shapely.segmentize(shapely.box(-200_000, -200_000, 200_000, 200_000), 1000).exterior
+    lon, lat = pyproj.Transformer.from_crs(epsg, 4326, always_xy=True).transform(*square.xy)
+    area = sum(feature["properties"]["area_m2"] for feature in features.values())
+    assert area == pytest.approx(
+        abs(pyproj.Geod(ellps="WGS84").polygon_area_perimeter(lon, lat)[0]), rel=1e-3
+    )
+
+
+OFF = {
+    "Gauss-Krueger far away": (31467, Affine(1000, 0, 25_000_000, 0, -1000, 5_000_000), "DHDN"),
+    "UTM, one corner": (32632, Affine(500_000, 0, 500_000, 0, -500_000, 5_000_000), "UTM"),
+    "beyond 90 degrees": (4326, Affine(1, 0, 10, 0, -1, 95), "WGS 84"),
+    "a pole off the origin": (5041, Affine(10_000, 0, 1_800_000, 0, -10_000, 2_200_000), "pole"),
+    "a pole in equal-area": (3575, Affine(10_000, 0, -200_000, 0, -10_000, 200_000), "pole"),
+}
+
+
+@pytest.mark.parametrize("name", OFF)
+def test_Z17_geojson_of_places_without_longitude_and_latitude_is_refused(name: str, tmp_path: Path) -> None:
+    """Before the model where the whole map is filled; else when its polygons are written."""
+    epsg, transform, why = OFF[name]
+    labels = np.ones((40, 40), np.uint8)
+    grid = Grid(40, 40, transform, CRS.from_epsg(epsg))
+    with pytest.raises(InputError) as caught:
+        check_format("geojson", grid)
+    assert caught.value.id == "E-geojson-crs"
+    assert caught.value.code == 3
+    assert why in caught.value.why
+    assert "gpkg" in caught.value.fix
+    with pytest.raises(InputError) as caught:
+        write(labels, tmp_path / "map.geojson", grid=grid)
+    assert caught.value.id == "E-geojson-crs"
+    write(labels, tmp_path / "map.gpkg", grid=grid)
+
+
+def test_Z17_the_corners_of_a_disk_may_lie_off_the_earth(tmp_path: Path) -> None:
+    crs = CRS.from_user_input("+proj=geos +h=35785831 +lon_0=0 +sweep=y +ellps=WGS84")
+    grid = Grid(40, 40, Affine(300_000, 0, -6e6, 0, -300_000, 6e6), crs)
+    labels = np.zeros((40, 40), np.uint8)
+    labels[15:25, 15:25] = 1
+    check_format("geojson", grid, filled=False)
+    assert write(labels, tmp_path / "map.geojson", grid=grid).count == 1
+    with pytest.raises(InputError):
+        check_format("geojson", grid)
+
+
 @pytest.mark.parametrize("fmt", FORMATS)
 def test_Z47_a_scene_without_pixels_gives_no_features_and_a_valid_schema(fmt: str, tmp_path: Path) -> None:
     path = tmp_path / f"map.{fmt}"

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 from affine import Affine
 from PIL import Image
+from rasterio.crs import CRS
 
-from rsov.report.drawing import MARGIN, hatch, round_length
+from rsov.report.drawing import GAP, MARGIN, hatch, round_length
 from rsov.report.quicklook import MAX_WIDTH, Quicklook
 from rsov.report.summary import class_areas
 from rsov.types import NONE_COLOUR, Grid, Legend, LegendClass
@@ -35,6 +36,54 @@ def draw(labels: np.ndarray, *, metres: tuple[float, float] | None = None, legen
     assert image.format == "PNG"
     assert image.mode == "RGB"
     return image, look
+
+
+def panels(transform: Affine, crs: str | None) -> list[list[list[tuple[int, ...]]]]:
+    """Colours of the quarters of input and map, rows from the top, of a map whose stored first one is a road."""
+    labels = np.ones((300, 300), np.uint8)
+    labels[:150, :150] = 2
+    look = Quicklook(Grid(300, 300, transform, CRS.from_user_input(crs) if crs else None), LEGEND)
+    look.add(0, labels)
+    width, height = look.picture_size
+    picture = np.full((height, width, 3), (200, 180, 160), np.uint8)
+    picture[: height // 2, : width // 2] = (20, 10, 0)
+    image = Image.open(
+        io.BytesIO(look.render(picture, class_areas(LEGEND, {1: 3, 2: 1}), title="a"))
+    ).convert("RGB")
+    pixels = np.asarray(image)
+    top = int(np.flatnonzero((pixels == (200, 180, 160)).all(axis=2).any(axis=1))[0])
+    return [
+        [
+            [tuple(pixels[top + int(y * height), left + int(x * width)].tolist()) for x in (0.25, 0.75)]
+            for y in (0.25, 0.75)
+        ]
+        for left in (MARGIN, MARGIN + width + GAP)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("a", "e", "crs", "corner"),
+    [
+        (1, -1, "EPSG:32632", (0, 0)),
+        (1, 1, "EPSG:32632", (1, 0)),
+        (-1, -1, "EPSG:32632", (0, 1)),
+        (-1, 1, "EPSG:32632", (1, 1)),
+        (1, 1, None, (0, 0)),
+    ],
+    ids=["north up", "Z10 south up", "Z11 mirrored", "turned by 180", "pixel coordinates"],
+)
+def test_the_sheet_shows_north_up_as_a_gis_does(
+    a: int, e: int, crs: str | None, corner: tuple[int, int]
+) -> None:
+    transform = Affine(a, 0, 5e5, 0, e, 5e6) if crs else Affine.identity()
+    for panel, colour in zip(panels(transform, crs), ((20, 10, 0), (90, 80, 85)), strict=True):
+        found = [(y, x) for y in (0, 1) for x in (0, 1) if panel[y][x] == colour]
+        assert found == [corner]
+
+
+def test_a_rotated_sheet_stays_as_stored() -> None:
+    panel = panels(Affine(1, 1, 5e5, 1, -1, 5e6) @ Affine.scale(-1, -1), "EPSG:32632")[1]
+    assert panel[0][0] == (90, 80, 85)
 
 
 def quarters(height: int = 900, width: int = 1000) -> np.ndarray:

@@ -6,14 +6,14 @@ from typing import Annotated
 
 import typer
 
-SHELLS = ("bash", "zsh", "fish")
+SHELLS = ("bash", "zsh", "fish", "powershell")
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
 
 
 @app.command(
     "completion",
-    help="Print the completion script for a shell: bash, zsh or fish.",
+    help="Print the completion script for a shell: bash, zsh, fish or powershell.",
     epilog='For this session: eval "$(rsov completion bash)"',
     context_settings={"help_option_names": ["-h", "--help"]},
 )

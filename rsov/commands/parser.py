@@ -9,6 +9,7 @@ import typer
 from typer.core import TyperCommand, TyperOption
 
 from rsov.commands.table import OTHER, Option
+from rsov.errors import UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -20,6 +21,19 @@ CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": HELP_WIDT
 
 class SectionedCommand(TyperCommand):
     """Help in sections; examples are shown as they are typed."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """As Typer, but ``-overwrite`` is not ``-o verwrite``.
+
+        Raises:
+            UsageError: a long name with one dash, as GDAL has it.
+        """
+        names = {name for param in self.params for name in (*param.opts, *param.secondary_opts)}
+        for word in args[: args.index("--")] if "--" in args else args:
+            flag = word.partition("=")[0]
+            if len(flag) > 2 and f"-{flag}" in names:
+                raise UsageError("E-usage", f"{flag} is written with two dashes", fix=f"-{word}")
+        return super().parse_args(ctx, args)
 
     def format_options(self, ctx: Any, formatter: Any) -> None:
         """One section a panel, in the order of the table."""

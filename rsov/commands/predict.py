@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from glob import glob
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -58,7 +59,8 @@ def _run(inputs: list[str], settings: Settings, verbose: int, *, as_json: bool) 
         raise UsageError(
             "E-option-conflict", "--quiet cannot be combined with --verbose", fix="leave one of the two"
         )
-    inputs = [*inputs, *_listed(values.pop("inputs_file", None), prompts)]
+    inputs = [name for given in inputs for name in _expanded(given)]
+    inputs += _listed(values.pop("inputs_file", None), prompts)
     if prompts is None:
         raise UsageError(
             "E-prompt-empty",
@@ -141,6 +143,13 @@ def _with_report(result: MapResult) -> dict[str, Any]:
     return report
 
 
+def _expanded(name: str) -> list[str]:
+    """The files of a pattern that the shell left as it is (quoted, or on Windows)."""
+    if os.path.lexists(name):
+        return [name]
+    return sorted(glob(name)) or [name]  # noqa: PTH207 - Path.glob takes no absolute pattern
+
+
 def _listed(file: str | None, prompts: str | None) -> list[str]:
     """Names of inputs from `--inputs-file`: a line each, or parted by NUL (`find -print0`)."""
     if file is None:
@@ -163,7 +172,13 @@ def _listed(file: str | None, prompts: str | None) -> list[str]:
         try:
             data = Path(file).read_bytes()
         except OSError as error:
-            raise UsageError("E-inputs-file", f"{file} cannot be read", why=error.strerror or "") from error
+            raise UsageError(
+                "E-inputs-file",
+                f"{file} cannot be read",
+                where="--inputs-file",
+                why=error.strerror or "",
+                fix="give a text file with the name of an input on each line",
+            ) from error
     lines = data.split(b"\0") if b"\0" in data else data.splitlines()
     names = [os.fsdecode(line) for line in lines]
     return [name for name in names if name.strip() and not name.startswith("#")]

@@ -191,7 +191,11 @@ def _open_log(path: Path | None) -> Any:
         file = path.open("a", encoding="utf-8")
     except OSError as error:
         raise OutputError(
-            "E-log-file", f"the log file {path} cannot be written", why=error.strerror or ""
+            "E-log-file",
+            f"the log file {path} cannot be written",
+            where="--log-file",
+            why=error.strerror or "",
+            fix="choose a name in a folder that you can write to",
         ) from error
     return file
 

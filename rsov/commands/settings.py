@@ -133,7 +133,11 @@ def read_config(
         place = re.search(r"at line (\d+)", str(error))
         where = f"{file}:{place[1]}" if place else str(file)
         raise UsageError(
-            "E-config-syntax", f"{file} is not valid TOML", where=where, why=str(error)
+            "E-config-syntax",
+            f"{file} is not valid TOML",
+            where=where,
+            why=str(error),
+            fix=f'under [{command}] write lines such as prompts = "forest,road"',
         ) from error
     section = document.get(command, {})
     if not isinstance(section, dict):
@@ -164,7 +168,9 @@ def _read_text(file: Path) -> str:
             raise UsageError("E-config-size", f"{file} is larger than 1 MB: not a config file")
         return file.read_bytes().decode("utf-8-sig")
     except OSError as error:
-        raise UsageError("E-config-read", f"{file} cannot be read", why=error.strerror or "") from error
+        raise UsageError(
+            "E-config-read", f"{file} cannot be read", where="--config", why=error.strerror or ""
+        ) from error
     except UnicodeDecodeError as error:
         raise UsageError(
             "E-config-syntax", f"{file} is not UTF-8 text", where=f"byte {error.start}"

@@ -106,7 +106,7 @@ PREDICT: tuple[Option, ...] = (
         "min_area",
         RESULTS,
         "Smaller regions go to their largest neighbour (m2; pixels without CRS) [0].",
-        v.number,
+        v.area,
         "M2",
     ),
     Option(
@@ -199,7 +199,7 @@ PREDICT: tuple[Option, ...] = (
     Option("res", PLACE, "Pixel size of the output in units of its CRS [input's].", v.number, "SIZE"),
     Option("like", PLACE, "Write on the grid of this raster.", v.path, "FILE"),
     Option("dst_crs", PLACE, "Coordinate system of the output; the input is warped.", v.word, "CRS"),
-    Option("tile", RUN, "Tile side in work pixels [model's].", v.integer, "PX"),
+    Option("tile", RUN, "Tile side in work pixels [model's].", v.integer, "PX", "-t"),
     Option("overlap", RUN, "Overlap of tiles in work pixels or percent [model's].", v.word, "PX|%"),
     choice("precision", RUN, "auto, fp32, bf16, fp16 [auto].", "TYPE", "auto", "fp32", "bf16", "fp16"),
     Option(
@@ -211,7 +211,7 @@ PREDICT: tuple[Option, ...] = (
         "-d",
         offers=offered("auto", "cpu", "cuda"),
     ),
-    Option("jobs", RUN, "Threads [all CPUs this process may use].", v.integer, "N", "-j"),
+    Option("jobs", RUN, "Threads [all CPUs this process may use].", v.threads, "N", "-j"),
     Option("max_memory", RUN, "Memory to stay below: 8G, 512M, 60% [60%].", v.word, "SIZE"),
     Option("fail_fast", RUN, "With several inputs: stop at the first that fails.", opposite=True),
     Option("json", OTHER, "One JSON document on standard output instead of the paths.", opposite=True),

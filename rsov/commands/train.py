@@ -40,9 +40,16 @@ def train(  # noqa: PLR0917 - the names are options
     from rsov.term import emit, say
 
     if what != "bundled":
-        raise UsageError("E-train-model", f"no training for {what!r}", fix="rsov train bundled")
+        raise UsageError(
+            "E-train-model", f"no training for {what!r}", fix="rsov train bundled --data DIR -o OUT/"
+        )
     if not Path(data).is_dir():
-        raise InputError("E-train-data", f"{data} is no folder of data sets")
+        raise InputError(
+            "E-train-data",
+            f"{data} is no folder",
+            where="--data",
+            fix="give the folder that holds the data sets",
+        )
     from rsov.engine.runtime import prepare_environment
 
     prepare_environment()

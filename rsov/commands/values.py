@@ -21,6 +21,7 @@ _DECIMAL = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d{1,3})?", re.ASCII)
 _INTEGER = re.compile(r"[+-]?\d{1,18}", re.ASCII)
 _DEVICE = re.compile(r"auto|cpu|cuda(:\d{1,3})?", re.ASCII)
 _COMMA_DECIMAL = re.compile(r"[+-]?\d+,\d+", re.ASCII)
+_WITH_UNIT = re.compile(r"[\d.]+ *[^\W\d_]+\d?")
 
 
 def number(option: str, text: str) -> float:
@@ -29,7 +30,11 @@ def number(option: str, text: str) -> float:
         value = float(text)
         if math.isfinite(value):
             return value
-    fix = f"use a point: {text.replace(',', '.')}" if _COMMA_DECIMAL.fullmatch(text) else ""
+    fix = ""
+    if _COMMA_DECIMAL.fullmatch(text):
+        fix = f"use a point: {text.replace(',', '.')}"
+    elif _WITH_UNIT.fullmatch(text):
+        fix = "leave out the unit; rsov predict --help says which one it is"
     raise OptionError(option, f"must be a finite number such as 0.5, not {text!r}", fix=fix)
 
 
@@ -38,6 +43,16 @@ def integer(option: str, text: str) -> int:
     if not _INTEGER.fullmatch(text):
         raise OptionError(option, f"must be a whole number such as 512, not {text!r}")
     return int(text)
+
+
+def area(option: str, text: str) -> float:
+    """Square metres: ``25`` or ``25m2``."""
+    return number(option, text.removesuffix("m2"))
+
+
+def threads(option: str, text: str) -> int | None:
+    """A count, or ``auto``."""
+    return None if text == "auto" else integer(option, text)
 
 
 def word(option: str, text: str) -> str:
@@ -63,7 +78,7 @@ def one_of(*choices: str) -> Convert:
     def convert(option: str, text: str) -> str:
         if text in choices:
             return text
-        near = difflib.get_close_matches(text, choices, n=1)
+        near = difflib.get_close_matches(text.lower(), choices, n=1)
         fix = f"did you mean {near[0]}?" if near else ""
         raise OptionError(option, f"must be one of {', '.join(choices)}, not {text!r}", fix=fix)
 
@@ -88,7 +103,9 @@ def listed(item: Convert, count: int | None = None, shape: str = "") -> Convert:
     def convert(option: str, text: str) -> tuple[Any, ...]:
         items = [part.strip() for part in text.split(",")]
         if (count is not None and len(items) != count) or not all(items):
-            raise OptionError(option, f"must be {shape or 'a list with commas'}, not {text!r}")
+            parts = text.split()
+            fix = f"write {','.join(parts)}" if len(parts) == (count or len(parts)) > 1 else ""
+            raise OptionError(option, f"must be {shape or 'a list with commas'}, not {text!r}", fix=fix)
         return tuple(item(option, part) for part in items)
 
     return convert

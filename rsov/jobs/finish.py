@@ -7,6 +7,7 @@ polygons, quicklook) run beside each other.
 from __future__ import annotations
 
 import contextlib
+import math
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -24,7 +25,7 @@ from rsov.raster.workfile import BLOCK, WorkRaster, row_blocks
 from rsov.report.quicklook import Quicklook
 from rsov.report.summary import ClassArea, class_areas
 from rsov.types import NODATA, Window
-from rsov.vector.trace import RowBlock
+from rsov.vector.trace import RowBlock, trace
 from rsov.vector.verify import verify_vector
 from rsov.vector.write import write_polygons
 
@@ -121,6 +122,11 @@ class Finished:
     parts: dict[str, Path]
 
 
+def least_pixels(min_area: float, measured: Grid) -> int:
+    """Pixels that ``--min-area`` asks for, by the pixel area at the centre, if that is known."""
+    return math.ceil(min_area / (pixel_area(measured, measured.window) or 1.0))
+
+
 class Finisher:
     """Takes a run's pixels and makes its outputs, inside a publication."""
 
@@ -137,6 +143,7 @@ class Finisher:
         self._publication = publication
         self._scene = scene
         self._grid = scene.output_grid
+        self._measured = scene.measured_grid
         self._legend = legend
         self._outputs = outputs
         self._options = options
@@ -146,7 +153,7 @@ class Finisher:
         self._look: Quicklook | None = None
         self._preview: Preview | None = None
         if outputs.quicklook is not None:
-            self._look = Quicklook(self._grid, legend, pixel_gsd(self._grid))
+            self._look = Quicklook(self._grid, legend, pixel_gsd(self._measured))
             self._preview = Preview(scene, self._look.picture_size)
 
     def tapped(self, scene: Scene) -> Any:
@@ -171,7 +178,7 @@ class Finisher:
         work = self._work
         if work is None:
             raise RuntimeError("finish before sink")
-        labels = self._sieved(work.labels.path)
+        labels = self._sieved(work.labels.path, notices)
         parts = {
             kind: self._publication.part(path)
             for kind, path in self._outputs.kinds().items()
@@ -201,7 +208,7 @@ class Finisher:
 
         with ThreadPoolExecutor(1, "cog") as executor:
             copied = executor.submit(copies)
-            tally = Tally(self._grid, self._legend.dtype)
+            tally = Tally(self._measured, self._legend.dtype)
             polygons = self._polygons(labels, tally, parts, started, notices)
             copied.result()
         areas = tally.areas(self._legend)
@@ -212,16 +219,30 @@ class Finisher:
         valid = sum(row.pixels for row in areas if row.id != NODATA)
         return Finished(areas, polygons, valid, parts)
 
-    def _sieved(self, labels: Path) -> Path:
+    def _sieved(self, labels: Path, notices: Notices) -> Path:
         """The labels after ``--min-area``: what every output is made from."""
-        centre = pixel_area(self._grid, self._grid.window)
-        pixels = int(np.ceil(self._options.min_area / (centre or 1.0)))
+        pixels = least_pixels(self._options.min_area, self._measured)
         if pixels <= 1:
             return labels
         target = self._publication.scratch("sieved.tif")
-        sieve(labels, target, pixels)
+        changed = sieve(labels, target, pixels)
         self._stop.check()
+        if not changed and pixels <= self._grid.width * self._grid.height and not self._holds(labels, pixels):
+            notices.warn(
+                "W-min-area",
+                f"{self._scene.path.name}: --min-area ({pixels:,} pixels) is larger than every region of the "
+                "map, so no region has a neighbour to go to: nothing was merged",
+            )
         return target
+
+    def _holds(self, labels: Path, pixels: int) -> bool:
+        """Some region has at least that many pixels, or there is none."""
+        found = False
+        for regions in trace(self._rows(labels, None), self._grid.width, skip=(NODATA,)):
+            if (regions.pixels >= pixels).any():
+                return True
+            found = True
+        return not found
 
     def _rows(self, labels: Path, tally: Tally | None) -> Iterator[RowBlock]:
         """Row blocks for the polygons; areas and quicklook are filled on the way."""
@@ -257,6 +278,7 @@ class Finisher:
                     layer=kinds[kind].stem,
                     start_time=started,
                     max_features=self._options.max_features,
+                    measured=self._measured,
                     notices=notices,
                 )
             verify_vector(

@@ -119,7 +119,10 @@ class PredictOptions:
         if self.bounds is not None:
             west, south, east, north = self.bounds
             if not (west < east and south < north):
-                raise OptionError("bounds", f"must be west,south,east,north, not {self.bounds}")
+                raise OptionError(
+                    "bounds",
+                    f"must have west < east and south < north, not {west:g},{south:g},{east:g},{north:g}",
+                )
         elif self.bounds_crs is not None:
             raise OptionError("bounds_crs", "needs --bounds", id="E-option-conflict")
 

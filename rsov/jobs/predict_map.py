@@ -194,7 +194,8 @@ class MapJob:
                 " that of a run with more memory",
             )
         for name in o.vector_format:
-            check_format(name, scene.output_grid)
+            check_format(name, scene.output_grid, filled=scene.all_valid and scene.aoi is None)
+        self._check_min_area(scene)
         check_outputs(
             list(self._outputs.kinds().values()),
             [self.path],
@@ -204,6 +205,18 @@ class MapJob:
             notices=None,
         )
         return plan
+
+    def _check_min_area(self, scene: Scene) -> None:
+        from rsov.jobs.finish import least_pixels
+
+        grid, wanted = scene.output_grid, self._options.min_area
+        pixels = least_pixels(wanted, scene.measured_grid)
+        if pixels > grid.width * grid.height:
+            self._notices.warn(
+                "W-min-area",
+                f"{self.path.name}: --min-area {wanted:g} ({pixels:,} pixels) is larger than the whole map "
+                f"({grid.width * grid.height:,} pixels): no region can be that large",
+            )
 
     def _needed(self, scene: Scene) -> int:
         """Bytes on disk that the run takes at most."""

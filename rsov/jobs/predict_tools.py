@@ -6,6 +6,9 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
 
+from rsov.errors import UsageError
+from rsov.jobs.options import OptionError
+
 if TYPE_CHECKING:
     from rsov.jobs.options import PredictOptions
     from rsov.models.protocol import Embed, Head, ModelCard, Segmenter
@@ -42,7 +45,10 @@ class Tools:
         from rsov.models.registry import model_card
         from rsov.text.background import choose_background
 
-        budget = memory_budget(options.max_memory)
+        try:
+            budget = memory_budget(options.max_memory)
+        except UsageError as error:
+            raise OptionError("max_memory", error.what, fix=error.fix, id=error.id) from error
         threads = options.jobs or cpu_count()
         card = model_card(options.model) if segmenter is None else segmenter.card
         if segmenter is None and options.device not in EVERYWHERE:

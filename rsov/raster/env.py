@@ -74,6 +74,7 @@ _DEFAULTS = {
     "GDAL_CACHEMAX": str(CACHE_MB),
     "GDAL_NUM_THREADS": "1",
     "CPL_LOG": os.devnull,  # faults come as exceptions; GDAL's own lines would tear the progress bar
+    "PROJ_DEBUG": "0",  # the same for PROJ, which a driver may use without GDAL's handler (units: mils)
 }
 _DOCUMENTED_VALUES = {
     "GDAL_VRT_ENABLE_PYTHON": {"YES", "NO", "TRUSTED_MODULES", "TRUE", "FALSE", "ON", "OFF", "0", "1"},

@@ -7,6 +7,7 @@ three bands, so that colours keep their balance.
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -25,8 +26,14 @@ LOW_TARGET, HIGH_TARGET = 0.02 * 255, 0.98 * 255
 MAX_GAIN = 4.0
 """For integer samples: a flat grey field must not become noise. In counts of the file, so a picture of 0..255
 gives the same result as uint8 and as uint16; floats have no natural step and no limit."""
+SETTLING_PIXELS = 250_000
+"""Work pixels that count as seen over the whole 0..255 before a picture of 8 bits is looked at: a small one
+may be all meadow, and its percentiles say what grows there rather than how bright the day was."""
 TAG = "RSOV_RADIOMETRY"
 _BANDS = 3
+_8_BITS = 255
+_HALF = 0.5
+"""What rounds to 0 or 255 is not clipped."""
 
 
 @dataclass(frozen=True)
@@ -42,6 +49,11 @@ class Radiometry:
     lo: tuple[float, float, float]
     hi: tuple[float, float, float]
     rule: str
+
+    def clipped(self, sample: NDArray[Any]) -> float:
+        """Share of raw samples (3, N) that end below 0 or above 255."""
+        scaled = sample * np.asarray(self.gain)[:, None] + np.asarray(self.offset)[:, None]
+        return float(np.mean((scaled < -_HALF) | (scaled > 255 + _HALF)))
 
     def tags(self) -> dict[str, str]:
         """For the metadata of an output, so that ``--stats OUTPUT`` can reuse it."""
@@ -153,12 +165,19 @@ def percentile_pair(values: NDArray[Any], low: float, high: float) -> tuple[floa
     return float(pair[0]), float(pair[1])
 
 
+def settled(low: float, high: float, pixels: float) -> tuple[float, float]:
+    """Percentiles of an 8-bit picture of so many work pixels, drawn towards 0 and 255 where they are few."""
+    share = pixels / (pixels + SETTLING_PIXELS)
+    return share * low, share * high + (1 - share) * 255
+
+
 def estimate(
     sample: NDArray[Any],
     rule: Rule,
     scales: tuple[float, float, float],
     offsets: tuple[float, float, float],
     max_value: int | None,
+    pixels: float = math.inf,
 ) -> Radiometry:
     """Radiometry of a scene from its sample.
 
@@ -168,6 +187,7 @@ def estimate(
         scales: per band, raw to value (the file's own scale; negative for MINISWHITE).
         offsets: the same, added after the scale.
         max_value: largest raw value of an integer type by its bits (255, 4095, 65535), None for floats.
+        pixels: work pixels of the whole scene.
     """
     if rule.kind == "none":
         return _none(scales, offsets, max_value)
@@ -180,6 +200,8 @@ def estimate(
         if pair is None:
             pair = (0.0, float(max_value or 1)) if same else (0.0, 1.0)
         low, high = (pair[0] * s[0] + o[0], pair[1] * s[0] + o[0]) if same else pair
+        if rule.kind == "auto" and max_value == _8_BITS and same and s[0] == 1 and math.isfinite(pixels):
+            low, high = settled(low, high, pixels)
     span = (HIGH_TARGET - LOW_TARGET) if rule.kind != "range" else 255.0
     step = float(np.abs(s).min())
     if max_value is not None and rule.kind != "range":

@@ -34,6 +34,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Pixels", "ReadOptions", "Scene", "SceneReader", "open_scene"]
 
+_METRES = 'LOCAL_CS["metres",UNIT["metre",1]]'
+"""A plane tied to no place."""
 _VALIDITY_BYTES = 32 << 20
 _SOURCE_PIXELS = 16 << 20
 """Source pixels looked at together for the validity of a coarser output grid."""
@@ -119,6 +121,19 @@ class Scene:
         if self.gsd is None:
             return None
         return self.gsd[0] * self.work.scale_x, self.gsd[1] * self.work.scale_y
+
+    @property
+    def measured_grid(self) -> Grid:
+        """The output grid as areas and lengths are measured on it: without a CRS, metres by ``--gsd``."""
+        out, gsd = self.output_grid, self.gsd
+        if gsd is None or out.crs is not None or self.place.gsd_how != "--gsd":
+            return out
+        from affine import Affine
+        from rasterio.crs import CRS
+
+        axis = self.output_to_source
+        scale = Affine.scale(gsd[0] * axis.scale_x, gsd[1] * axis.scale_y)
+        return Grid(out.width, out.height, scale, CRS.from_wkt(_METRES))
 
     @property
     def all_valid(self) -> bool:

@@ -137,7 +137,17 @@ def locate(ds: DatasetReader, options: ReadOptions, path: Path, notices: Notices
         notices.warn("W-crs-unused", f"{name} has no coordinates: --crs alone does not say where it lies")
         grid = Grid(ds.width, ds.height, transform, None)
     gsd, gsd_how = find_gsd(grid, how != "none", options.gsd, name, notices)
+    if grid.crs is None:
+        _tell_stated(options.gsd, name, notices)
     return Place(grid, gsd, how, gsd_how)
+
+
+def _tell_stated(gsd: float | None, name: str, notices: Notices) -> None:
+    if gsd is not None:
+        notices.warn(
+            "W-no-crs",
+            f"{name} has no CRS, so its map has no georeference; areas come from --gsd {gsd:g} m",
+        )
 
 
 def find_gsd(
@@ -150,16 +160,21 @@ def find_gsd(
         sides = grid.pixel_size
         if all(_PLAUSIBLE_METRES[0] <= side <= _PLAUSIBLE_METRES[1] for side in sides):
             own, how = sides, "transform, units taken as metres"
-            notices.warn(
-                "W-no-crs",
-                f"{name} has no CRS: pixel sizes {sides[0]:g} x {sides[1]:g} are taken as metres (--crs)",
-            )
+            if stated is None:
+                notices.warn(
+                    "W-no-crs",
+                    f"{name} has no CRS: pixel sizes {sides[0]:g} x {sides[1]:g} are taken as metres (--crs)",
+                )
     if stated is not None:
         if not (math.isfinite(stated) and stated > 0):
             raise UsageError(
                 "E-gsd", f"--gsd {stated} is not a length", fix="metres per pixel, e.g. --gsd 0.2"
             )
-        if own is not None and abs(math.sqrt(own[0] * own[1]) / stated - 1) > _GSD_DIFFERENCE:
+        if (
+            own is not None
+            and grid.crs is not None
+            and abs(math.sqrt(own[0] * own[1]) / stated - 1) > _GSD_DIFFERENCE
+        ):
             notices.warn(
                 "W-gsd", f"{name}: --gsd {stated:g} m stands, the file says {own[0]:.4g} x {own[1]:.4g} m"
             )
@@ -216,6 +231,7 @@ def _with_points(ds: DatasetReader, options: ReadOptions, name: str, notices: No
     grid = Grid(ds.width, ds.height, Affine.identity(), None)
     gsd, gsd_how = find_gsd(grid, False, options.gsd, name, notices)
     if options.gcp == "ignore":
+        _tell_stated(options.gsd, name, notices)
         return Place(grid, gsd, "none (control points ignored)", gsd_how)
     return Place(grid, gsd, "control points, kept", gsd_how, tuple(points), points_crs)
 

@@ -11,10 +11,11 @@ from affine import Affine
 
 from rsov.errors import InputError, UsageError
 from rsov.raster.aoi import bounds_in
+from rsov.raster.area import pixel_gsd
 from rsov.raster.scene import AxisMap
 from rsov.raster.scene_georef import Place, parse_crs
 from rsov.raster.scene_view import Warp, gdal_errors
-from rsov.types import Grid, Window
+from rsov.types import Grid, Notices, Window
 
 if TYPE_CHECKING:
     from rasterio.crs import CRS
@@ -25,6 +26,9 @@ if TYPE_CHECKING:
 
 _EDGE = 1e-6
 """Pixels: a border this near to a pixel edge is on it (rounding of coordinates)."""
+_HANDFUL = 16
+_FAR_COARSER = 8
+"""A map of fewer pixels across, from a picture of pixels that much finer, is hardly what was meant."""
 _MERCATOR_LATITUDE = 85.0511287798066
 """Where Web Mercator's square world ends; beyond, coordinates run to infinity (Z18)."""
 
@@ -35,7 +39,6 @@ def like_grid(path: Path) -> Grid:
     from rasterio.errors import RasterioError
 
     from rsov.raster.preflight import check_source
-    from rsov.types import Notices
 
     source = check_source(path, Notices())
     try:
@@ -188,13 +191,14 @@ def _reprojected(corners: list[tuple[float, float]], source: CRS, target: CRS) -
     ]
 
 
-def output_grid(grid: Grid, region: Window, options: ReadOptions) -> tuple[Grid, AxisMap]:
+def output_grid(grid: Grid, region: Window, options: ReadOptions, notices: Notices) -> tuple[Grid, AxisMap]:
     """The grid of the results and where its pixels lie on the source grid, of which ``region`` is mapped."""
     if options.res is not None and options.like is not None:
         raise UsageError("E-res", "--res and --like exclude each other")
     if options.like is not None:
         target = like_grid(options.like)
     elif options.res is not None:
+        _check_resolution(grid, options.res, options.max_pixels, notices)
         target = _at_resolution(grid.crop(region), options.res)
     else:
         target = grid.crop(region)
@@ -220,13 +224,57 @@ def output_grid(grid: Grid, region: Window, options: ReadOptions) -> tuple[Grid,
     return target, axis
 
 
-def _at_resolution(grid: Grid, res: float) -> Grid:
+def _check_resolution(grid: Grid, res: float, max_pixels: int, notices: Notices) -> None:
+    """See that ``--res`` fits the whole picture: metres for degrees, or the reverse, are a common slip.
+
+    Raises:
+        UsageError: no pixel size, no coordinates, a pixel larger than the picture, or too many pixels.
+    """
     if not (math.isfinite(res) and res > 0):
         raise UsageError("E-res", f"--res {res} is not a pixel size")
     if grid.transform == Affine.identity() and grid.crs is None:
         raise UsageError(
             "E-res", "--res needs a picture with coordinates", fix="--work-gsd chooses what the model sees"
         )
+    x, y = grid.pixel_size
+    wide, high = grid.width * x, grid.height * y
+    count = (wide / res) * (high / res)
+    metres = pixel_gsd(grid)
+    unit = _unit_name(grid)
+    sizes = f"the picture is {wide:.4g} x {high:.4g} {unit}"
+    per_unit = None
+    if metres is not None:
+        per_unit = math.sqrt(metres[0] * metres[1] / (x * y))
+        sizes += f" ({_ground(grid.width * metres[0])} x {_ground(grid.height * metres[1])})"
+    asked = f"--res {res:g} is {res:g} {unit}" + (f", about {_ground(res * per_unit)}" if per_unit else "")
+    fix = f"--res is in the unit of the CRS of the map ({unit}); pixels of the picture: {x:.4g} x {y:.4g}"
+    if per_unit and unit == "degree":
+        fix += f"; {res:g} m would be --res {res / per_unit:.4g}"
+    if res > max(wide, high) * (1 + _EDGE):
+        raise UsageError("E-res", f"{asked}: one pixel is larger than the picture", where=sizes, fix=fix)
+    if count > max_pixels:
+        raise UsageError(
+            "E-res",
+            f"{asked}: the map would have {count:.2g} pixels",
+            where=f"{sizes}; --max-pixels",
+            fix=fix,
+        )
+    across = max(wide, high) / res
+    if across < _HANDFUL and res > _FAR_COARSER * max(x, y):
+        notices.warn("W-res", f"{asked}; {sizes}: the map is only {math.ceil(across)} pixels across. {fix}")
+
+
+def _unit_name(grid: Grid) -> str:
+    if grid.crs is None:
+        return "unit"
+    return "degree" if grid.crs.is_geographic else str(grid.crs.linear_units or "unit")
+
+
+def _ground(metres: float) -> str:
+    return f"{metres / 1000:.4g} km" if metres >= 1000 else f"{metres:.4g} m"
+
+
+def _at_resolution(grid: Grid, res: float) -> Grid:
     x, y = grid.pixel_size
     transform = grid.transform @ Affine.scale(res / x, res / y)
     width, height = (

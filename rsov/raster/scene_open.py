@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
@@ -14,7 +15,7 @@ from rsov.raster.aoi import read_aoi
 from rsov.raster.env import check_environment, forbidden_drivers
 from rsov.raster.preflight import Source, check_source
 from rsov.raster.preflight_image import orientation, png_exif
-from rsov.raster.radiometry import estimate, parse_rule, read_stats
+from rsov.raster.radiometry import Radiometry, estimate, parse_rule, read_stats
 from rsov.raster.scene import Scene
 from rsov.raster.scene_bands import BandPlan, MaskPlan, plan_bands
 from rsov.raster.scene_cache import SharedCache
@@ -41,6 +42,8 @@ _UNCOMPRESSED = 1
 _FULL_ALPHA = {"uint16": 65535, "int16": 32767, "int8": 32767}
 """What GDAL's warper writes where a pixel is covered; 255 for all other types."""
 _MEAN_PIXELS = 200_000
+_MOST, _FLATTER = 0.5, 8.0
+"""A stated radiometry that clips most samples, or leaves so little of the contrast, is of another picture."""
 _ALPHA_VALUES, _ALPHA_SHARE = 2, 0.05
 """A band tagged alpha is data if it has more than two values between none and full, in more than 5 % of its
 pixels: feathered edges of a real alpha are few, reflectances are everywhere (Z32)."""
@@ -95,10 +98,12 @@ def build_scene(
         radiometry = stats or estimate(
             sample.values, rule, raw.bands.scales, raw.bands.offsets, raw.bands.max_value
         )
+        if stats is not None:
+            _judge_stats(stats, sample, raw, path.name, notices)
         decoder = Decoder.build(raw, radiometry)
         scale = choose_scale(opened.place.gsd, model_gsd, model_gsd_range, options.work_gsd, notices)
         work = work_grid(grid.width, grid.height, scale)
-        out_grid, axis = output_grid(grid, region, options)
+        out_grid, axis = output_grid(grid, region, options, notices)
         return Scene(
             path=path,
             view=opened.view,
@@ -274,6 +279,27 @@ def _sampled(opened: _Opened, options: ReadOptions, name: str, notices: Notices)
     if sample.values.shape[1] == 0:
         notices.warn("W-no-valid", f"{name}: no valid pixel in the sample; the picture may be all nodata")
     return raw, sample
+
+
+def _judge_stats(stats: Radiometry, sample: Sample, raw: RawReader, name: str, notices: Notices) -> None:
+    """Warn where a radiometry from elsewhere leaves little of the picture: clipped, or all one grey."""
+    if sample.values.shape[1] == 0:
+        return
+    bands = raw.bands
+    own = estimate(sample.values, parse_rule(None), bands.scales, bands.offsets, bands.max_value)
+    clipped, flatter = stats.clipped(sample.values), own.gain[0] / (stats.gain[0] or math.inf)
+    if clipped > _MOST or (own.lo < own.hi and abs(flatter) > _FLATTER):
+        lost = f"{clipped:.0%} of its samples end as black or white" if clipped > _MOST else ""
+        lost = lost or f"its contrast becomes {abs(flatter):.0f} times smaller than under its own scale"
+        notices.warn(
+            "W-stats-range",
+            f"{name}: the radiometry of --stats ({_span(stats)}) does not fit the picture ({_span(own)}): "
+            f"{lost}; was it taken from a picture of the same kind?",
+        )
+
+
+def _span(radiometry: Radiometry) -> str:
+    return f"{min(radiometry.lo):g} to {max(radiometry.hi):g}"
 
 
 def _judge_alpha(

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-def sieve(work: Path, target: Path, min_pixels: int) -> None:
+def sieve(work: Path, target: Path, min_pixels: int) -> bool:
     """Merge regions (4 neighbours) of fewer than ``min_pixels`` pixels into their largest neighbour.
 
     Unknown pixels neither give nor take; none-of-them counts as a class. GDAL reads and writes
@@ -26,6 +26,9 @@ def sieve(work: Path, target: Path, min_pixels: int) -> None:
         work: class raster of one band.
         target: work file to make.
         min_pixels: regions of at least this size stay.
+
+    Returns:
+        Whether any pixel changed.
 
     Raises:
         OutputError: the result cannot be written, or its unknown pixels are not those of ``work``.
@@ -41,10 +44,13 @@ def sieve(work: Path, target: Path, min_pixels: int) -> None:
             _sieve_bands(source, masked, result, size)
     if mask != work:
         mask.unlink()
+    changed = False
     with writing(target):
         for (row, before), (_, after) in zip(row_blocks(work), row_blocks(target), strict=True):
             if not np.array_equal(before == NODATA, after == NODATA):
                 raise damaged(target, f"rows from {row} lost pixels in the sieve")
+            changed = changed or not np.array_equal(before, after)
+    return changed
 
 
 def _sieve_bands(

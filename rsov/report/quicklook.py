@@ -47,6 +47,9 @@ class Quicklook:
         legend: its classes.
         metres_per_pixel: ground size (x, y) of a raster pixel; ``None`` without georeference.
 
+    The sheet shows north up: an axis-aligned grid that runs the other way is turned over. Rotated ones, and
+    those without a CRS, stay as stored.
+
     ``picture_size`` is the (width, height) in which the input is to be given to :meth:`render`.
     """
 
@@ -61,6 +64,12 @@ class Quicklook:
         space = MAX_WIDTH - 2 * MARGIN if self.stacked else (MAX_WIDTH - 2 * MARGIN - GAP) // 2
         scale = min(space / width, TALLEST / grid.height, MAX_ENLARGED)
         self.picture_size = (max(MIN_SIDE, round(width * scale)), max(MIN_SIDE, round(grid.height * scale)))
+        t = grid.transform
+        upright = grid.crs is not None and t.b == 0 == t.d
+        self._turn = (
+            slice(None, None, -1 if upright and t.e > 0 else 1),
+            slice(None, None, -1 if upright and t.a < 0 else 1),
+        )
         self._columns = _samples(grid.width, self.picture_size[0])
         self._rows = _samples(grid.height, self.picture_size[1])
         self._sampled = np.zeros((len(self._rows), len(self._columns)), dtype=legend.dtype)
@@ -81,7 +90,9 @@ class Quicklook:
         Returns:
             A PNG file.
         """
-        source = Image.fromarray(picture).resize(self.picture_size, Image.Resampling.LANCZOS)
+        source = Image.fromarray(np.ascontiguousarray(picture[self._turn])).resize(
+            self.picture_size, Image.Resampling.LANCZOS
+        )
         panels = [source, Image.fromarray(self._colour_map())]
         across = None
         if self._metres is not None:
@@ -94,7 +105,7 @@ class Quicklook:
         return out.getvalue()
 
     def _colour_map(self) -> NDArray[np.uint8]:
-        labels = _most_frequent(self._sampled, *self.picture_size)
+        labels = _most_frequent(self._sampled, *self.picture_size)[self._turn]
         table = np.full((np.iinfo(labels.dtype).max + 1, 3), 255, dtype=np.uint8)
         table[self._legend.none_id] = NONE_COLOUR
         for item in self._legend:

@@ -18,6 +18,7 @@ import numpy as np
 from rsov.errors import InputError, OutputError, ResourceError
 from rsov.kernels.rings import to_ground
 from rsov.types import NODATA
+from rsov.vector.earth import OFF_THE_EARTH, check_lonlat, off_the_earth
 from rsov.vector.measure import ground, horizontal
 from rsov.vector.trace import MAX_VERTICES, Regions, RowBlock, trace
 
@@ -92,6 +93,7 @@ def write_polygons(
     start_time: datetime | None = None,
     max_features: int = MAX_FEATURES,
     max_vertices: int = MAX_VERTICES,
+    measured: Grid | None = None,
     notices: Notices,
 ) -> VectorStats:
     """Write the polygons of a class raster to a new file.
@@ -108,6 +110,7 @@ def write_polygons(
         start_time: of the run; the only clock in the file, so that equal runs give equal bytes.
         max_features: more polygons than that are refused.
         max_vertices: size at which a single polygon is cut.
+        measured: grid to measure areas and lengths on, where ``grid`` has no CRS to do so.
         notices: takes ``W-polygon-cut``, ``W-geojson-large``, ``W-shapefile-text``.
 
     Raises:
@@ -120,8 +123,8 @@ def write_polygons(
     from fiona._err import CPLE_BaseError  # what GDAL says while a file is closed; public nowhere
     from fiona.errors import DriverIOError, FionaError
 
-    check_format(fmt, grid)
-    metric = ground(grid)
+    check_format(fmt, grid, filled=False)
+    metric = ground(measured or grid)
     stats = VectorStats(layer=layer_name(layer if layer is not None else path_part.stem, fmt))
     names = _names(legend, fmt, notices)
     area = simplify_m**2 / metric.pixel_area if simplify_m > 0 else 0.0
@@ -147,6 +150,8 @@ def write_polygons(
                 out.writerecords(features())
         except (FionaError, CPLE_BaseError, RuntimeError) as error:
             first = error.__context__ or error  # closing after a failed write fails as well
+            if fmt == "geojson" and any(part in str(first) for part in OFF_THE_EARTH):
+                raise off_the_earth(str(first).split(" Failed to write")[0]) from error
             raise DriverIOError(str(first) or type(first).__name__) from error
     if fmt == "gpkg":
         _finish_geopackage(path_part, stats.layer, style_qml, start_time)
@@ -154,11 +159,14 @@ def write_polygons(
     return stats
 
 
-def check_format(fmt: str, grid: Grid) -> None:
+def check_format(fmt: str, grid: Grid, *, filled: bool = True) -> None:
     """See that polygons on ``grid`` can be written as ``fmt``; cheap, for the plan.
 
+    ``filled``: polygons reach the corners; else those may lie off the earth, as those of a whole disk do.
+
     Raises:
-        InputError: GeoJSON without a CRS, or with one that has no place on the earth (Z01).
+        InputError: GeoJSON without a CRS, with one that has no place on the earth (Z01), with corners off it,
+            or over a pole that GDAL cannot cut open (Z17).
     """
     if fmt not in DRIVERS:
         raise ValueError(f"unknown vector format {fmt}")
@@ -172,6 +180,7 @@ def check_format(fmt: str, grid: Grid) -> None:
             why="RFC 7946 allows no other coordinates",
             fix="state it with --crs EPSG:CODE, or write another format: --vector-format gpkg",
         )
+    check_lonlat(grid, filled)
 
 
 def layer_name(name: str, fmt: str = "gpkg") -> str:
