@@ -103,32 +103,29 @@ def fail(error: RsovError, arguments: Sequence[str]) -> int:
 
 
 def _usage(error: TyperException, arguments: Sequence[str]) -> int:
-    """Typer's complaints in rsov's form, with the nearest name."""
-    from rsov.commands.app import COMMANDS
+    """Typer's complaints in rsov's form, with what the option takes or the nearest name."""
+    from rsov.commands.app import COMMANDS, flags_of
     from rsov.commands.messages import command_of
 
     if type(error).__name__ == "NoArgsIsHelpError":
         sys.stderr.write(error.format_message() + "\n")
         return int(ExitCode.USAGE)
-    command = command_of(arguments)
-    message = error.format_message().rstrip(".")
+    command, where = command_of(arguments), ""
     hint = f"see rsov {command} --help" if command else "see rsov --help"
-    wrong = getattr(error, "option_name", None)
-    context = getattr(error, "ctx", None)
-    if wrong is not None and context is not None:
-        options = {
-            name: each for each in context.command.params for name in (*each.opts, *each.secondary_opts)
-        }
-        if wrong not in options:
-            return fail(UsageError("E-usage", message, fix=_nearest(wrong, list(options)) + hint), arguments)
-        _, text = options[wrong].get_help_record(context) or ("", "")
-        return fail(UsageError("E-usage", message, where=f"{wrong}: {text}", fix=hint), arguments)
-    if not command:
+    missing = getattr(error, "param", None)
+    flag = getattr(error, "option_name", None) if missing is None else missing.opts[-1]
+    message = error.message or error.format_message()  # the second has guesses of its own
+    flags = flags_of(command)
+    if flag in flags:
+        where = f"{flag} {flags[flag]}" if flags[flag] else ""
+    elif flag is not None and flag.startswith("-"):
+        hint = _nearest(flag, list(flags)) + hint
+    elif not command:
         word = next((word for word in arguments if not word.startswith("-")), "")
         hint = _nearest(word, list(COMMANDS)) + hint
         if "." in word:
             hint = f"rsov predict {word} --prompts 'forest,road'"
-    return fail(UsageError("E-usage", message, fix=hint), arguments)
+    return fail(UsageError("E-usage", message.rstrip("."), where=where, fix=hint), arguments)
 
 
 def _nearest(wrong: str, known: Sequence[str]) -> str:

@@ -123,6 +123,7 @@ def test_P25_prefixes_are_not_guessed_but_suggested(capsys):
         (["predict", "a.tif", "--promts", "x"], "--prompts"),
         (["predict", "a.tif", "--quick-look"], "--quicklook"),
         (["predict", "--vector-formt", "shp"], "--vector-format"),
+        (["predict", "a.tif", "--format", "shp"], "--vector-format"),
         (["doctor", "--jsn"], "--json"),
     ],
 )
@@ -133,9 +134,41 @@ def test_near_names_are_suggested(arguments, hint, capsys):
     assert f"did you mean {hint}?" in captured.err
 
 
-def test_a_missing_value_is_a_usage_error(capsys):
-    assert main(["predict", "a.tif", "--prompts"]) == 2
-    assert "error[E-usage]" in capsys.readouterr().err
+@pytest.mark.parametrize("option", ["--gpu", "--batch", "--threshold", "--resume", "--of", "-f"])
+def test_what_rsov_does_not_have_is_not_guessed(option, capsys):
+    assert main(["predict", "a.tif", option]) == 2
+    err = capsys.readouterr().err
+    assert f"No such option: {option}\n" in err
+    assert "did you mean" not in err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message", "where"),
+    [
+        (["predict", "a.tif", "-p"], "'-p' requires an argument", "-p WORDS: Classes"),
+        (["predict", "a.tif", "--tile"], "'--tile' requires an argument", "--tile PX: Tile side"),
+        (["predict", "a.tif", "--quicklook=1"], "'--quicklook' does not take a value", ""),
+        (["train", "bundled"], "Missing option '--data'", "--data DIR: Folder of the data sets."),
+    ],
+)
+def test_a_missing_value_is_told_with_what_the_option_takes(arguments, message, where, capsys):
+    assert main(arguments) == 2
+    err = capsys.readouterr().err
+    assert message in err
+    assert ("where:" in err) is bool(where)
+    assert where in err
+
+
+def test_long_names_with_one_dash_are_not_short_options(capsys):
+    assert main(["predict", "a.tif", "-p", "forest", "-overwrite"]) == 2  # not -o verwrite
+    assert "fix:   --overwrite" in capsys.readouterr().err
+    assert main(["predict", "a.tif", "-prompts=forest"]) == 2
+    assert "fix:   --prompts=forest" in capsys.readouterr().err
+
+
+def test_a_picture_in_place_of_the_command(capsys):
+    assert main(["ortho.tif", "-p", "forest"]) == 2
+    assert "rsov predict ortho.tif --prompts" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -186,7 +219,7 @@ def test_json_may_be_asked_for_in_the_environment(capsys, monkeypatch):
     assert json.loads(capsys.readouterr().out)["errors"][0]["id"] == "E-prompt-empty"
 
 
-@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish", "powershell"])
 def test_completion_scripts(shell, capsys):
     assert main(["completion", shell]) == 0
     assert "_RSOV_COMPLETE" in capsys.readouterr().out
@@ -222,7 +255,7 @@ def test_completion_answers():
         ("predict --on-bad-block ", {"fail", "nodata"}),
         ("predict --prompts ", set()),  # the shell then offers files
         ("train ", {"bundled"}),
-        ("completion ", {"bash", "zsh", "fish"}),
+        ("completion ", {"bash", "zsh", "fish", "powershell"}),
     ],
 )
 def test_values_are_completed(words, answer, monkeypatch, capsys):

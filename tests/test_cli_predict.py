@@ -101,6 +101,7 @@ def test_dry_run_prints_the_plan_and_writes_nothing(here, tmp_path, capsys, mode
         (["ortho.tif"], 2, "no class names given"),
         (["-p", "forest"], 2, "no input given"),
         (["orhto.tif", *ARGS], 3, "ortho.tif"),
+        (["ORTHO.TIF", *ARGS], 3, "did you mean ortho.tif"),
         (["ortho.tif", "-p", "forest,Forest"], 2, "given twice"),
         (["ortho.tif", "-p", ""], 2, ""),
         (["ortho.tif", "-p", "@classes.txt"], 2, "classes.txt"),
@@ -115,11 +116,16 @@ def test_dry_run_prints_the_plan_and_writes_nothing(here, tmp_path, capsys, mode
         (["ortho.tif", *ARGS, "--device", "cuda:99"], 2, "cuda:99 is not here"),
         (["ortho.tif", *ARGS, "--device", "cuda:99", "--dry-run"], 2, "cuda:99 is not here"),
         (["ortho.tif", *ARGS, "--gsd", "0,5"], 2, "use a point: 0.5"),
+        (["ortho.tif", *ARGS, "--gsd", "5cm"], 2, "leave out the unit"),
+        (["ortho.tif", *ARGS, "--precision", "FP32"], 2, "did you mean fp32?"),
+        (["ortho.tif", *ARGS, "--bounds", "1 2 3 4"], 2, "write 1,2,3,4"),
+        (["ortho.tif", *ARGS, "--bounds", "4,3,2,1"], 2, "west < east"),
+        (["ortho.tif", *ARGS, "--log-file", "no/run.log"], 5, "--log-file"),
         (["ortho.tif", *ARGS, "--bands", "1,2,9"], 2, "9"),
         (["ortho.tif", *ARGS, "--crs", "EPSG:99999999"], 2, "--crs"),
         (["ortho.tif", *ARGS, "--bounds", "0,0,1,1"], 3, ""),
         (["ortho.tif", *ARGS, "--window", "0,0,9999,9999", "--bounds", "0,0,1,1"], 2, "--bounds"),
-        (["ortho.tif", *ARGS, "--max-memory", "8 gigs"], 2, "8G"),
+        (["ortho.tif", *ARGS, "--max-memory", "8 gigs"], 2, "--max-memory: '8 gigs'"),
         (["ortho.tif", *ARGS, "--max-memory", "-1"], 2, ""),
         (["ortho.tif", *ARGS, "--max-memory", "20M"], 7, "--max-memory"),
         (["ortho.tif", *ARGS, "--vector-format", "gpgk"], 2, "did you mean gpkg?"),
@@ -227,6 +233,25 @@ def test_inputs_from_standard_input(here, capsys, monkeypatch):
     monkeypatch.setattr(sys, "stdin", Stdin())
     assert main(["predict", "--inputs-file", "-", *ARGS, "-o", "out/"]) == 0
     assert "out/with space_classes.tif" in capsys.readouterr().out.splitlines()
+
+
+def test_a_pattern_that_the_shell_left_is_expanded(here, capsys):
+    picture(here / "second.tif")
+    picture(here / "[a]*.tif")
+    assert main(["predict", "*o*.tif", *ARGS, "-n"]) == 0
+    out = capsys.readouterr().out
+    assert "ortho.tif: plan" in out
+    assert "second.tif: plan" in out
+    assert main(["predict", "[a]*.tif", *ARGS, "-n"]) == 0  # a file of that name goes first
+    assert capsys.readouterr().out.startswith("[a]*.tif: plan")
+    assert main(["predict", "no*.tif", *ARGS, "-n"]) == 3
+    assert "no*.tif does not exist" in capsys.readouterr().err
+
+
+def test_units_and_auto_may_be_written(here, capsys):
+    assert main(["predict", "ortho.tif", *ARGS, "-n", "--json", "--min-area", "25m2", "--jobs", "auto"]) == 0
+    settings = json.loads(capsys.readouterr().out)["maps"][0]["settings"]
+    assert (settings["min_area"], settings["jobs"]) == (25, None)
 
 
 def test_P13_standard_input_only_once_and_never_from_a_terminal(here, capsys, monkeypatch):

@@ -70,3 +70,14 @@ def _root(
     ),
 ) -> None:
     del version
+
+
+def flags_of(command: str) -> dict[str, str]:
+    """``--tile`` -> ``PX: Tile side ...`` of a command, or of `rsov` itself; ``""`` for a switch."""
+    group = typer.main.get_command(app)
+    known = group.get_command(None, command) if isinstance(group, LazyGroup) and command else group
+    found = {}
+    for param in known.params if known is not None else ():
+        value = "" if getattr(param, "is_flag", True) else f"{param.metavar}: {getattr(param, 'help', '')}"
+        found.update(dict.fromkeys((*param.opts, *param.secondary_opts), value))
+    return found

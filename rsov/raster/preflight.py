@@ -179,8 +179,9 @@ def _nearest(path: Path) -> str:
         names = [entry.name for entry in path.parent.iterdir()]
     except OSError:
         return f"the folder {path.parent} does not exist either"
-    near = difflib.get_close_matches(path.name, names, n=1, cutoff=0.6)
-    return f"did you mean {near[0]} (same folder)?" if near else ""
+    same_case = {name.casefold(): name for name in names}
+    near = difflib.get_close_matches(path.name.casefold(), same_case, n=1, cutoff=0.6)
+    return f"did you mean {same_case[near[0]]} (same folder)?" if near else ""
 
 
 def _is_tiff(head: bytes) -> bool:
