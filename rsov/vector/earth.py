@@ -72,7 +72,7 @@ def _outline(grid: Grid, box: tuple[float, float, float, float]) -> tuple[Floats
 
 
 def _check_poles(grid: Grid, wkt: str) -> None:
-    """GDAL cuts polygons around a pole open for polar stereographic grids around 0, 0; others lose their middle (Z17)."""
+    """GDAL cuts polygons around a pole open for polar stereographic grids centred on 0, 0 only (Z17)."""
     import pyproj
 
     back = pyproj.Transformer.from_crs(4326, wkt, always_xy=True)
