@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import resource
 import subprocess
 import sys
@@ -13,7 +14,7 @@ import pytest
 
 from rsov import __version__
 from rsov.cli import main
-from rsov.commands.app import COMMANDS, app
+from rsov.commands.app import COMMANDS, app, flags_of
 from rsov.errors import ExitCode
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -87,6 +88,23 @@ def test_help_never_exceeds_a_hundred_columns(capsys, monkeypatch):
     assert max(map(len, capsys.readouterr().out.splitlines())) <= 100
 
 
+@pytest.mark.parametrize("command", COMMANDS)
+def test_examples_in_the_help_are_calls_that_exist(command, capsys):
+    assert main([command, "--help"]) == 0
+    lines = capsys.readouterr().out.partition("\nExamples:\n")[2].splitlines()
+    calls = [
+        call
+        for line in lines
+        if line.startswith("  ")
+        for call in re.findall(r"\brsov ([a-z][^&$>()]*)", line)
+    ]
+    assert len(calls) >= 3
+    for call in calls:
+        name, *words = call.split()
+        known = flags_of(name)
+        assert [word for word in words if word.startswith("-") and word not in known] == []
+
+
 def test_every_option_is_in_the_help(capsys):
     from rsov.commands.table import PREDICT
 
@@ -157,6 +175,14 @@ def test_a_missing_value_is_told_with_what_the_option_takes(arguments, message, 
     assert message in err
     assert ("where:" in err) is bool(where)
     assert where in err
+
+
+def test_two_recipes_are_one_too_many(capsys, tmp_path):
+    arguments = ["--data", str(tmp_path), "-o", str(tmp_path / "own")]
+    assert main(["train", "bundled", "a.toml", "--recipe", "b.toml", *arguments]) == 2
+    assert "two recipes" in capsys.readouterr().err
+    assert main(["train", "bundled", "a.toml", *arguments]) == 2
+    assert "a.toml" in capsys.readouterr().err
 
 
 def test_long_names_with_one_dash_are_not_short_options(capsys):

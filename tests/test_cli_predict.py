@@ -248,6 +248,14 @@ def test_a_pattern_that_the_shell_left_is_expanded(here, capsys):
     assert "no*.tif does not exist" in capsys.readouterr().err
 
 
+def test_lists_may_be_repeated_options(here, capsys):
+    arguments = ["--vector-format", "gpkg", "--vector-format", "fgb,shp", "-b", "1", "-b", "2,3"]
+    assert main(["predict", "ortho.tif", *ARGS, "-n", "--json", *arguments]) == 0
+    settings = json.loads(capsys.readouterr().out)["maps"][0]["settings"]
+    assert settings["vector_format"] == ["gpkg", "fgb", "shp"]
+    assert settings["bands"] == [1, 2, 3]
+
+
 def test_units_and_auto_may_be_written(here, capsys):
     assert main(["predict", "ortho.tif", *ARGS, "-n", "--json", "--min-area", "25m2", "--jobs", "auto"]) == 0
     settings = json.loads(capsys.readouterr().out)["maps"][0]["settings"]

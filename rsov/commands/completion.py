@@ -6,6 +6,14 @@ from typing import Annotated
 
 import typer
 
+from rsov.commands.parser import CONTEXT, SectionedCommand
+
+EPILOG = """
+Examples:
+  eval "$(rsov completion bash)"        (this session, or in ~/.bashrc)
+  rsov completion zsh > ~/.zfunc/_rsov  (a folder of $fpath)
+  rsov completion fish > ~/.config/fish/completions/rsov.fish
+"""
 SHELLS = ("bash", "zsh", "fish", "powershell")
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
@@ -13,9 +21,10 @@ app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions
 
 @app.command(
     "completion",
+    cls=SectionedCommand,
     help="Print the completion script for a shell: bash, zsh, fish or powershell.",
-    epilog='For this session: eval "$(rsov completion bash)"',
-    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog=EPILOG,
+    context_settings=CONTEXT,
 )
 def completion(
     shell: Annotated[str, typer.Argument(metavar="SHELL", show_default=False, autocompletion=lambda: SHELLS)],

@@ -6,14 +6,26 @@ from typing import Annotated
 
 import typer
 
+from rsov.commands.parser import CONTEXT, SectionedCommand
+
+EPILOG = """
+Examples:
+  rsov doctor
+  rsov doctor --json
+  rsov doctor --strict && rsov predict ortho.tif --prompts "forest,road"
+
+Exit codes: 0, with --strict 8 if a check fails. See also: docs/install.md
+"""
+
 app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
 
 
 @app.command(
     "doctor",
+    cls=SectionedCommand,
     help="Check this installation and machine: one line each, with a remedy where something is wrong.",
-    epilog="Exit codes: 0; with --strict 8 if a check fails.",
-    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    epilog=EPILOG,
+    context_settings=CONTEXT,
 )
 def doctor(
     strict: Annotated[bool, typer.Option("--strict", help="Exit code 8 if a check fails.")] = False,

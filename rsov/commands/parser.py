@@ -36,13 +36,14 @@ class SectionedCommand(TyperCommand):
         return super().parse_args(ctx, args)
 
     def format_options(self, ctx: Any, formatter: Any) -> None:
-        """One section a panel, in the order of the table."""
+        """One section a panel, in the order of the table; arguments are in the line of usage."""
+        others = OTHER if any(getattr(param, "rich_help_panel", None) for param in self.params) else "Options"
         sections: dict[str, list[tuple[str, str]]] = {}
         for param in self.get_params(ctx):
             record = param.get_help_record(ctx)
             if record is not None and isinstance(param, TyperOption):
                 names = record[0].partition(" / --no-")[0].ljust(NAME_WIDTH)
-                sections.setdefault(param.rich_help_panel or OTHER, []).append((names, record[1]))
+                sections.setdefault(param.rich_help_panel or others, []).append((names, record[1]))
         for title, rows in sections.items():
             with formatter.section(title):
                 formatter.write_dl(rows, col_max=NAME_WIDTH)

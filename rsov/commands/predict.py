@@ -34,6 +34,7 @@ Examples:
 Options can be set as RSOV_PREDICT_<NAME> or RSOV_<NAME> too, or under [predict]
 in rsov.toml. Switches have a --no- form. Exit codes: 0 done, 2 usage, 3 input,
 4 model, 5 output, 6 some inputs failed, 7 memory, 129/130/143 stopped.
+See also: docs/cli.md, docs/prompts.md, rsov doctor.
 """
 
 

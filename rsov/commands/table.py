@@ -100,6 +100,7 @@ PREDICT: tuple[Option, ...] = (
         "Polygons as gpkg, geojson, fgb, shp (several with commas), or none [gpkg].",
         v.vector_formats,
         "LIST",
+        repeat=True,
         offers=offered(*v.VECTOR_FORMATS, "none"),
     ),
     Option(
@@ -145,6 +146,7 @@ PREDICT: tuple[Option, ...] = (
         "Nodata value, one per band with commas; nan; none = the file's is wrong.",
         v.nodata,
         "VALUES",
+        repeat=True,
         offers=offered("nan", "none"),
     ),
     choice("mask_rule", PIXELS, "A pixel is nodata if any or all bands are [any].", "RULE", "any", "all"),

@@ -7,22 +7,37 @@ from typing import Annotated
 
 import typer
 
+from rsov.commands.parser import CONTEXT, SectionedCommand
+
 app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
 
-EPILOG = """The folder of -o gets bundled.safetensors and its card, and training/ with checkpoints and log.
-The same call goes on where an earlier one was stopped."""
+EPILOG = """
+The folder of -o gets bundled.safetensors and its card, and training/ with
+checkpoints and log. The same call goes on where an earlier one was stopped.
+
+Examples:
+  rsov train bundled --data data/ -o own/
+  rsov train bundled recipe.toml --data data/ -o own/
+  rsov train bundled --data data/ -o own/ --set loop.steps=3000 --restart
+  rsov predict ortho.tif --prompts "forest,road" --model own/
+
+Exit codes: 0 done, 2 usage, 3 data, 4 model, 5 output, 129/130/143 stopped.
+"""
 
 
 @app.command(
     "train",
-    help="Train the bundled model from a recipe: rsov train bundled --data DIR -o OUT/",
+    cls=SectionedCommand,
+    help="Train the bundled model from a recipe, the shipped one by default.",
     epilog=EPILOG,
-    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    context_settings=CONTEXT,
 )
-def train(  # noqa: PLR0917 - the names are options
+def train(
     what: Annotated[
         str, typer.Argument(metavar="bundled", show_default=False, autocompletion=lambda: ["bundled"])
     ],
+    *,
+    given: Annotated[str | None, typer.Argument(metavar="RECIPE.toml", show_default=False)] = None,
     data: Annotated[str, typer.Option("--data", metavar="DIR", help="Folder of the data sets.")],
     output: Annotated[str, typer.Option("-o", "--output", metavar="DIR", help="The bundle.")],
     recipe: Annotated[
@@ -39,6 +54,10 @@ def train(  # noqa: PLR0917 - the names are options
     from rsov.jobs.stop import Stop
     from rsov.term import emit, say
 
+    if given and recipe:
+        raise UsageError(
+            "E-option-conflict", f"two recipes: {given} and --recipe {recipe}", fix="leave one of the two"
+        )
     if what != "bundled":
         raise UsageError(
             "E-train-model", f"no training for {what!r}", fix="rsov train bundled --data DIR -o OUT/"
@@ -58,7 +77,9 @@ def train(  # noqa: PLR0917 - the names are options
     from rsov.jobs.train.loop import LAST
     from rsov.jobs.train.recipe import load_recipe
 
-    settings = load_recipe(Recipe, Path(recipe) if recipe else None, "bundled", change or [])
+    settings = load_recipe(
+        Recipe, Path(chosen) if (chosen := recipe or given) else None, "bundled", change or []
+    )
     folder, stop = Path(output), Stop()
     with stopping(stop, say, deadline_s=None):
         train_bundled(
