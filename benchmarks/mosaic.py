@@ -213,7 +213,8 @@ def bare() -> None:
 def prepare(mosaic: Path, precision: str, model: str):
     """Model, head of the benchmark's prompts with the default background, scene."""
     from rsov.models.registry import load_segmenter
-    from rsov.raster.scene import ReadOptions, open_scene
+    from rsov.raster.scene_open import open_scene
+    from rsov.raster.scene_options import ReadOptions
     from rsov.text import encoder
     from rsov.text.background import choose_background
     from rsov.text.cache import Embedder, cache_home

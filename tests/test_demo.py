@@ -17,7 +17,8 @@ from PIL import Image
 
 from rsov.datasets.synthetic import make_scene
 from rsov.jobs.preview import Preview
-from rsov.raster.scene import ReadOptions, open_scene
+from rsov.raster.scene_open import open_scene
+from rsov.raster.scene_options import ReadOptions
 from rsov.types import Notices, Window
 
 if TYPE_CHECKING:

@@ -10,7 +10,8 @@ from rsov.engine.plan import make_plan
 from rsov.engine.run import run
 from rsov.models.bundled.weights import shipped_path
 from rsov.models.registry import load_segmenter
-from rsov.raster.scene import ReadOptions, open_scene
+from rsov.raster.scene_open import open_scene
+from rsov.raster.scene_options import ReadOptions
 from rsov.text import encoder
 from rsov.types import Background, BackgroundTerm, Notices
 from tests.support.models import RandomSegmenter

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Literal, TypedDict, get_args
 
 from rsov.errors import UsageError
+from rsov.raster.scene_options import Alpha, BadBlock, MaskRule, PointsRule, ReadOptions
 from rsov.types import Window
 
 VectorFormat = Literal["gpkg", "geojson", "fgb", "shp"]
@@ -15,8 +16,6 @@ Precision = Literal["auto", "fp32", "bf16", "fp16"]
 
 MAX_GSD = 1000.0
 """Metres per pixel: a coarser picture shows no land cover that words of this tool name."""
-MAX_PIXELS = 200_000_000_000
-"""Default limit of a source's size (R12): 200 Gpx, a country at 0.5 m."""
 MAX_FEATURES = 50_000_000
 """Default limit of polygons (M11)."""
 TILE_RANGE = (64, 8192)
@@ -38,8 +37,28 @@ def flag(option: str) -> str:
 
 
 @dataclass(frozen=True, kw_only=True)
-class PredictOptions:
+class PredictOptions(ReadOptions):
     """What `predict` can be told, besides its inputs and prompts. ``None`` leaves the choice to rsov.
+
+    Attributes:
+        background: file of names that compete with the prompts, or ``none``; the shipped ones by default.
+        model: name or folder.
+        device, precision: where and in which numbers the network computes.
+        confidence, probs, quicklook: further outputs.
+        vector_format: formats of the polygons; empty for none.
+        min_area: regions below it go to their largest neighbour; m2, or pixels without georeference.
+        simplify: tolerance of borders in metres, or pixels without georeference.
+        max_features: more polygons are an error.
+        overwrite: existing outputs are replaced.
+        fail_empty: an input without a valid pixel is an error.
+        tile: side in work pixels.
+        overlap: work pixels, or percent of a tile.
+        max_memory: bytes, ``8G`` or ``60%``.
+        jobs: threads.
+        fail_fast: the first input that fails ends the call.
+        dry_run: plan, and write nothing.
+
+    What it can be told about an input: see :class:`~rsov.raster.scene_options.ReadOptions`.
 
     Raises:
         OptionError: a value out of its range, or two options that exclude each other.
@@ -50,34 +69,6 @@ class PredictOptions:
     model: str = "bundled"
     device: str = "auto"
     precision: Precision = "auto"
-    # pixels in
-    bands: tuple[int | str, ...] | None = None
-    sensor: str | None = None
-    alpha: Literal["auto", "yes", "no"] = "auto"
-    nodata: tuple[float, ...] | None = None
-    mask_rule: Literal["any", "all"] = "any"
-    nodata_tolerance: float = 0.0
-    scale: str | None = None
-    stats: Path | None = None
-    gsd: float | None = None
-    work_gsd: float | None = None
-    crs: str | None = None
-    gcp: Literal["refuse", "warp", "keep", "ignore"] = "refuse"
-    subdataset: int | None = None
-    apply_exif_orientation: bool = False
-    on_bad_block: Literal["fail", "nodata"] = "fail"
-    input_sha256: str | None = None
-    allow_vrt: bool = False
-    isolate: bool = False
-    max_pixels: int = MAX_PIXELS
-    # area of interest and output grid
-    bounds: tuple[float, float, float, float] | None = None
-    bounds_crs: str | None = None
-    aoi: Path | None = None
-    window: Window | None = None
-    res: float | None = None
-    like: Path | None = None
-    dst_crs: str | None = None
     # results
     confidence: bool = False
     probs: bool = False
@@ -170,10 +161,10 @@ _RANGES: dict[str, tuple[float, float, str]] = {
 }
 _CHOICES: dict[str, tuple[str, ...]] = {
     "precision": get_args(Precision),
-    "alpha": ("auto", "yes", "no"),
-    "mask_rule": ("any", "all"),
-    "gcp": ("refuse", "warp", "keep", "ignore"),
-    "on_bad_block": ("fail", "nodata"),
+    "alpha": get_args(Alpha),
+    "mask_rule": get_args(MaskRule),
+    "gcp": get_args(PointsRule),
+    "on_bad_block": get_args(BadBlock),
     "vector_format": get_args(VectorFormat),
 }
 _EXCLUSIVE = (
@@ -199,26 +190,29 @@ def _plain(value: Any) -> Any:
 
 
 class PredictKeywords(TypedDict, total=False):
-    """The fields of :class:`PredictOptions` but ``model`` as keywords; a test keeps the two equal."""
+    """The fields of :class:`PredictOptions` but ``model``: type checkers know the keywords of `predict`.
+
+    A TypedDict cannot be made from a dataclass: they stand here again, and a test keeps the two equal.
+    """
 
     background: str | None
     device: str
     precision: Precision
     bands: tuple[int | str, ...] | None
     sensor: str | None
-    alpha: Literal["auto", "yes", "no"]
+    alpha: Alpha
     nodata: tuple[float, ...] | None
-    mask_rule: Literal["any", "all"]
+    mask_rule: MaskRule
     nodata_tolerance: float
     scale: str | None
     stats: Path | None
     gsd: float | None
     work_gsd: float | None
     crs: str | None
-    gcp: Literal["refuse", "warp", "keep", "ignore"]
+    gcp: PointsRule
     subdataset: int | None
     apply_exif_orientation: bool
-    on_bad_block: Literal["fail", "nodata"]
+    on_bad_block: BadBlock
     input_sha256: str | None
     allow_vrt: bool
     isolate: bool

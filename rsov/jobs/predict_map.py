@@ -85,15 +85,7 @@ class MapJob:
         """Is the file there, whole and of a kind that can be read?"""
         from rsov.raster.preflight import check_source
 
-        o = self._options
-        self._source = check_source(
-            self.path,
-            self._notices,
-            subdataset=o.subdataset,
-            allow_vrt=o.allow_vrt,
-            max_pixels=o.max_pixels,
-            input_sha256=o.input_sha256,
-        )
+        self._source = check_source(self.path, self._options, self._notices)
 
     def run(self, tools: Tools) -> MapResult:
         """Read, plan, classify, finish, publish.
@@ -158,14 +150,18 @@ class MapJob:
         return MapResult(self.path, kinds, finished.areas, tuple(self._notices.items), report.to_dict())
 
     def _open(self) -> Scene:
-        from rsov.raster.scene import open_scene
-        from rsov.raster.scene_options import ReadOptions
+        from rsov.raster.scene_open import open_scene
 
-        names = {field.name for field in dataclasses.fields(ReadOptions)}
-        given = {name: value for name, value in vars(self._options).items() if name in names}
         card = self._tools.card
-        options = ReadOptions(**given, memory=self._tools.budget)
-        return open_scene(self.path, options, card.gsd, card.gsd_range, self._notices, source=self._source)
+        return open_scene(
+            self.path,
+            self._options,
+            card.gsd,
+            card.gsd_range,
+            self._notices,
+            source=self._source,
+            memory=self._tools.budget,
+        )
 
     def _plan(self, scene: Scene) -> Plan:
         from rsov.engine.plan import make_plan

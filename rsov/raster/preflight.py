@@ -14,6 +14,7 @@ from rsov.errors import InputError, UsageError
 from rsov.raster.preflight_checksum import check_sha256
 from rsov.raster.preflight_image import jp2_fault, jpeg_fault, png_fault
 from rsov.raster.preflight_tiff import CODECS, Directory, TiffDamageError, read_directories
+from rsov.raster.scene_options import ReadOptions
 
 if TYPE_CHECKING:
     from rsov.types import Notices
@@ -78,15 +79,7 @@ class Source:
         return CODECS.get(number, f"compression {number}")
 
 
-def check_source(
-    path: Path,
-    notices: Notices,
-    *,
-    subdataset: int | None = None,
-    allow_vrt: bool = False,
-    max_pixels: int = 200_000_000_000,
-    input_sha256: str | None = None,
-) -> Source:
+def check_source(path: Path, options: ReadOptions, notices: Notices) -> Source:
     """Check one input: it is a file, of a known kind, complete, and not a bomb.
 
     Raises:
@@ -98,16 +91,8 @@ def check_source(
     fingerprint = Fingerprint.of(status)
     try:
         with path.open("rb") as file:
-            check_sha256(path, file, input_sha256)
-            return _check_content(
-                path,
-                file,
-                fingerprint,
-                notices,
-                subdataset=subdataset,
-                allow_vrt=allow_vrt,
-                max_pixels=max_pixels,
-            )
+            check_sha256(path, file, options.input_sha256)
+            return _check_content(path, file, fingerprint, options, notices)
     except OSError as error:
         raise InputError(
             "E-input-unreadable", f"{path} cannot be read", why=error.strerror or str(error)
@@ -189,21 +174,14 @@ def _is_tiff(head: bytes) -> bool:
 
 
 def _check_content(
-    path: Path,
-    file: BinaryIO,
-    fingerprint: Fingerprint,
-    notices: Notices,
-    *,
-    subdataset: int | None,
-    allow_vrt: bool,
-    max_pixels: int,
+    path: Path, file: BinaryIO, fingerprint: Fingerprint, options: ReadOptions, notices: Notices
 ) -> Source:
     file.seek(0)
     head = file.read(1024)
     target = os.path.abspath(path)  # noqa: PTH100 - resolve() would lose the name of a link
     if _is_tiff(head):
-        return _check_tiff(path, file, fingerprint, notices, subdataset=subdataset, max_pixels=max_pixels)
-    if subdataset is not None:
+        return _check_tiff(path, file, fingerprint, options, notices)
+    if options.subdataset is not None:
         raise UsageError(
             "E-subdataset", f"{path.name} has no pages to choose from", fix="leave --subdataset out"
         )
@@ -217,9 +195,9 @@ def _check_content(
     elif b"<VRTDataset" in head:
         from rsov.raster.vrt import load_vrt
 
-        vrt = load_vrt(path, allowed=allow_vrt)
+        vrt = load_vrt(path, allowed=options.allow_vrt)
         for source in vrt.sources:
-            check_source(source, notices, max_pixels=max_pixels)
+            check_source(source, ReadOptions(max_pixels=options.max_pixels), notices)
         return Source(path, "VRT", vrt.xml, fingerprint, sources=vrt.sources)
     else:
         raise _unknown_kind(path, head)
@@ -264,19 +242,14 @@ def _truncated(path: Path, where: str) -> InputError:
 
 
 def _check_tiff(
-    path: Path,
-    file: BinaryIO,
-    fingerprint: Fingerprint,
-    notices: Notices,
-    *,
-    subdataset: int | None,
-    max_pixels: int,
+    path: Path, file: BinaryIO, fingerprint: Fingerprint, options: ReadOptions, notices: Notices
 ) -> Source:
     try:
         directories = read_directories(file)
     except TiffDamageError as damage:
         raise _truncated(path, f"TIFF header {damage}") from damage
     pages = [d for d in directories if not (d.reduced or d.mask)] or directories[:1]
+    subdataset = options.subdataset
     page, target = pages[0], os.path.abspath(path)  # noqa: PTH100 - as above
     if subdataset is not None:
         if not 1 <= subdataset <= len(pages):
@@ -292,7 +265,7 @@ def _check_tiff(
         notices.warn(
             "W-multipage", f"{path.name} has {len(pages)} pages ({sizes}); the first is read (--subdataset N)"
         )
-    _check_size(path, page, max_pixels)
+    _check_size(path, page, options.max_pixels)
     for directory in directories:
         end = directory.data_end
         if end > fingerprint.size:

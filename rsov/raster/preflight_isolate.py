@@ -14,6 +14,7 @@ from rsov.errors import InputError, RsovError
 
 if TYPE_CHECKING:
     from rsov.raster.preflight import Source
+    from rsov.raster.scene_options import ReadOptions
 
 _FAULT = 3
 _START_S, _UNITS_PER_S = 60.0, 1e6
@@ -21,7 +22,7 @@ _START_S, _UNITS_PER_S = 60.0, 1e6
 times as many. Without a limit a file could keep a decoder busy for ever."""
 
 
-def decode_apart(source: Source, subdataset: int | None, max_pixels: int) -> None:
+def decode_apart(source: Source, options: ReadOptions) -> None:
     """Decode every block of the picture in a child process.
 
     Raises:
@@ -33,8 +34,8 @@ def decode_apart(source: Source, subdataset: int | None, max_pixels: int) -> Non
         "-m",
         "rsov.raster.preflight_isolate",
         str(source.path.absolute()),
-        str(subdataset or 0),
-        str(max_pixels),
+        str(options.subdataset or 0),
+        str(options.max_pixels),
     ]
     limit = time_limit(source)
     try:
@@ -74,12 +75,14 @@ def time_limit(source: Source) -> float:
 def main(arguments: list[str]) -> int:
     """Decode all blocks; 0 when that worked."""
     from rsov.raster.preflight import check_source
+    from rsov.raster.scene_options import ReadOptions
     from rsov.raster.scene_view import View, deepest, gdal_errors
     from rsov.types import Notices
 
     path, page, max_pixels = Path(arguments[0]), int(arguments[1]), int(arguments[2])
     try:
-        source = check_source(path, Notices(), subdataset=page or None, allow_vrt=True, max_pixels=max_pixels)
+        options = ReadOptions(subdataset=page or None, allow_vrt=True, max_pixels=max_pixels)
+        source = check_source(path, options, Notices())
         with View(source).open() as ds:
             for _, window in ds.block_windows(1):
                 ds.read(window=window)

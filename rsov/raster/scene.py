@@ -6,7 +6,6 @@ import functools
 import os
 from contextlib import ExitStack
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
@@ -14,25 +13,24 @@ import numpy as np
 from rsov.raster.preflight import Fingerprint
 from rsov.raster.scene_cache import SharedCache
 from rsov.raster.scene_chunks import Chunk, ChunkLattice, Packed
-from rsov.raster.scene_options import ReadOptions
 from rsov.raster.scene_view import View, changed_error, memory_error
 from rsov.types import Grid, Notices, Window
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
     from types import TracebackType
 
     from numpy.typing import NDArray
     from rasterio.io import DatasetReader
 
     from rsov.raster.aoi import AreaOfInterest
-    from rsov.raster.preflight import Source
     from rsov.raster.radiometry import Radiometry
     from rsov.raster.scene_decode import Decoder
     from rsov.raster.scene_georef import Place
     from rsov.raster.workgrid import WorkGrid
 
-__all__ = ["Pixels", "ReadOptions", "Scene", "SceneReader", "open_scene"]
+__all__ = ["Pixels", "Scene", "SceneReader"]
 
 _METRES = 'LOCAL_CS["metres",UNIT["metre",1]]'
 """A plane tied to no place."""
@@ -377,24 +375,3 @@ def _mirrored(start: int, count: int, size: int) -> NDArray[np.int64]:
     """Indexes of ``count`` pixels from ``start``, folded into ``0..size - 1`` by symmetric reflection."""
     positions = np.arange(start, start + count) % (2 * size)
     return np.where(positions < size, positions, 2 * size - 1 - positions)
-
-
-def open_scene(
-    path: Path,
-    options: ReadOptions,
-    model_gsd: float,
-    model_gsd_range: tuple[float, float],
-    notices: Notices,
-    *,
-    source: Source | None = None,
-) -> Scene:
-    """Open a picture for a model of a given ground sampling distance (metres); reads a sample, no more.
-
-    ``source`` is what :func:`rsov.raster.preflight.check_source` gave with these options, if it was called.
-
-    Raises:
-        UsageError, InputError, ResourceError: see ``docs/robustness.md``, groups R, Z and S.
-    """
-    from rsov.raster.scene_open import build_scene
-
-    return build_scene(Path(path), options, model_gsd, model_gsd_range, notices, source=source)

@@ -14,6 +14,7 @@ from rsov.raster.aoi import bounds_in
 from rsov.raster.area import pixel_gsd
 from rsov.raster.scene import AxisMap
 from rsov.raster.scene_georef import Place, parse_crs
+from rsov.raster.scene_options import ReadOptions
 from rsov.raster.scene_view import Warp, gdal_errors
 from rsov.types import Grid, Notices, Window
 
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
     from rasterio.io import DatasetReader
 
     from rsov.raster.scene_bands import BandPlan
-    from rsov.raster.scene_options import ReadOptions
 
 _EDGE = 1e-6
 """Pixels: a border this near to a pixel edge is on it (rounding of coordinates)."""
@@ -40,7 +40,7 @@ def like_grid(path: Path) -> Grid:
 
     from rsov.raster.preflight import check_source
 
-    source = check_source(path, Notices())
+    source = check_source(path, ReadOptions(), Notices())
     try:
         with rasterio.Env(), rasterio.open(source.target, driver=source.driver) as ds:
             grid = Grid(ds.width, ds.height, ds.transform, ds.crs or None)

@@ -36,6 +36,10 @@ if TYPE_CHECKING:
 
     from rsov.raster.scene_options import ReadOptions
 
+MEMORY = 2 << 30
+"""Bytes that reading assumes where nobody says what the run may take."""
+DECODED_BYTES = 160 << 20
+"""Decoded pixels kept between tiles (M05)."""
 _BLOCK_SHARE = 4
 """A decoded block may take this part of the memory budget: GDAL holds it, rsov a copy, the codec its own."""
 _UNCOMPRESSED = 1
@@ -60,7 +64,7 @@ class _Opened:
     facts: dict[str, Any]
 
 
-def build_scene(
+def open_scene(
     path: Path,
     options: ReadOptions,
     model_gsd: float,
@@ -68,27 +72,36 @@ def build_scene(
     notices: Notices,
     *,
     source: Source | None = None,
+    memory: int = MEMORY,
+    cache: int = DECODED_BYTES,
 ) -> Scene:
-    """See :func:`rsov.raster.scene.open_scene`."""
+    """Open a picture for a model of a given ground sampling distance (metres); reads a sample, no more.
+
+    Args:
+        path: the picture.
+        options: what the user says about it.
+        model_gsd: that the model was made for.
+        model_gsd_range: finest and coarsest that it takes.
+        notices: takes warnings.
+        source: what :func:`rsov.raster.preflight.check_source` gave with these options, if it was called.
+        memory: bytes that the run may take; a decoded block may be a quarter of them.
+        cache: bytes of decoded pixels kept between tiles.
+
+    Raises:
+        UsageError, InputError, ResourceError: see ``docs/robustness.md``, groups R, Z and S.
+    """
     check_environment()
     _warn_about_drivers(notices)
     rule = parse_rule(options.scale)
     stats = read_stats(options.stats) if options.stats is not None else None
-    source = source or check_source(
-        path,
-        notices,
-        subdataset=options.subdataset,
-        allow_vrt=options.allow_vrt,
-        max_pixels=options.max_pixels,
-        input_sha256=options.input_sha256,
-    )
+    source = source or check_source(path, options, notices)
     if options.isolate:
         from rsov.raster.preflight_isolate import decode_apart
 
-        decode_apart(source, options.subdataset, options.max_pixels)
+        decode_apart(source, options)
     descriptor = os.open(path, os.O_RDONLY)
     try:
-        opened = _checked(source, options, notices)
+        opened = _checked(source, options, memory, notices)
         grid = opened.place.grid
         region = crop_window(grid, options)
         aoi = read_aoi(options.aoi, grid) if options.aoi is not None else None
@@ -121,7 +134,7 @@ def build_scene(
             notices=notices,
             facts=opened.facts | {"sampled_pixels": int(sample.values.shape[1])},
             descriptor=descriptor,
-            chunks=SharedCache(options.cache, lambda chunk: chunk.nbytes),
+            chunks=SharedCache(cache, lambda chunk: chunk.nbytes),
         )
     except BaseException:
         os.close(descriptor)
@@ -138,18 +151,18 @@ def _warn_about_drivers(notices: Notices) -> None:
         )
 
 
-def _checked(source: Source, options: ReadOptions, notices: Notices) -> _Opened:
+def _checked(source: Source, options: ReadOptions, memory: int, notices: Notices) -> _Opened:
     try:
-        return _open(source, options, notices)
+        return _open(source, options, memory, notices)
     except gdal_errors() as error:
         raise open_error(source, error) from error
 
 
-def _open(source: Source, options: ReadOptions, notices: Notices) -> _Opened:
+def _open(source: Source, options: ReadOptions, memory: int, notices: Notices) -> _Opened:
     name, view = source.path.name, View(source)
     with view.open() as ds:
         check_crs(ds, options, name)
-        _check_block(source, ds, options)
+        _check_block(source, ds, memory // _BLOCK_SHARE)
         bands = _judge_alpha(view, ds, plan_bands(ds, options, name, notices), options, notices)
         if source.directory is not None and source.directory.nodata and ds.nodata is None:
             notices.warn(
@@ -185,19 +198,19 @@ def _open(source: Source, options: ReadOptions, notices: Notices) -> _Opened:
     return _Opened(view, place, bands, block, facts)
 
 
-def _check_block(source: Source, ds: DatasetReader, options: ReadOptions) -> None:
-    """Refuse blocks that do not fit the memory when decoded (R13, M22)."""
+def _check_block(source: Source, ds: DatasetReader, limit: int) -> None:
+    """Refuse blocks of more bytes than that when decoded (R13, M22)."""
     directory = source.directory
     if directory is not None and directory.compression == _UNCOMPRESSED and ds.block_shapes[0][0] == 1:
         return  # GDAL reads the rows of a picture in one uncompressed strip one by one
     rows, columns = directory.block if directory is not None else ds.block_shapes[0]
     together = 1 if ds.profile.get("interleave") == "band" else ds.count
     size = rows * columns * together * np.dtype(ds.dtypes[0].replace("complex_int16", "int32")).itemsize
-    if size > options.memory // _BLOCK_SHARE:
+    if size > limit:
         raise ResourceError(
             "E-input-block-size",
             f"{source.path} has blocks of {columns} x {rows} pixels, {size / 1e9:.2g} GB each when decoded",
-            where=f"limit {options.memory // _BLOCK_SHARE / 1e9:.2g} GB, a quarter of the memory budget",
+            where=f"limit {limit / 1e9:.2g} GB, a quarter of the memory budget",
             fix=f"gdal raster convert --co TILED=YES {source.path.name} tiled.tif, or more --max-memory",
         )
 

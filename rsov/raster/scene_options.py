@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from pathlib import Path  # noqa: TC003 - get_type_hints of this class and of those that inherit it
+from typing import Literal
 
-if TYPE_CHECKING:
-    from pathlib import Path
+from rsov.types import Window  # noqa: TC001 - as above
 
-    from rsov.types import Window
+Alpha = Literal["auto", "yes", "no"]
+MaskRule = Literal["any", "all"]
+PointsRule = Literal["refuse", "warp", "keep", "ignore"]
+BadBlock = Literal["fail", "nodata"]
+
+MAX_PIXELS = 200_000_000_000
+"""Default limit of a source's size (R12): 200 Gpx, a country at 0.5 m."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class ReadOptions:
-    """Options of reading; the defaults take everything from the file.
+    """Options of reading; the defaults take everything from the file. Jobs that read inherit them.
 
     Attributes:
         bands: three band numbers (from 1) or names for red, green, blue; repeats are allowed.
@@ -39,15 +45,13 @@ class ReadOptions:
         isolate: decode everything once in a child process first.
         max_pixels: larger inputs are refused.
         input_sha256: checksum that the file must have.
-        memory: bytes that reading may assume for one decoded block, times four.
-        cache: bytes of decoded pixels kept between tiles.
     """
 
     bands: tuple[int | str, ...] | None = None
     sensor: str | None = None
-    alpha: Literal["auto", "yes", "no"] = "auto"
+    alpha: Alpha = "auto"
     nodata: tuple[float, ...] | None = None
-    mask_rule: Literal["any", "all"] = "any"
+    mask_rule: MaskRule = "any"
     nodata_tolerance: float = 0.0
     scale: str | None = None
     stats: Path | None = None
@@ -55,7 +59,7 @@ class ReadOptions:
     work_gsd: float | None = None
     crs: str | None = None
     dst_crs: str | None = None
-    gcp: Literal["refuse", "warp", "keep", "ignore"] = "refuse"
+    gcp: PointsRule = "refuse"
     bounds: tuple[float, float, float, float] | None = None
     bounds_crs: str | None = None
     aoi: Path | None = None
@@ -63,11 +67,9 @@ class ReadOptions:
     res: float | None = None
     like: Path | None = None
     subdataset: int | None = None
-    on_bad_block: Literal["fail", "nodata"] = "fail"
+    on_bad_block: BadBlock = "fail"
     apply_exif_orientation: bool = False
     allow_vrt: bool = False
     isolate: bool = False
-    max_pixels: int = 200_000_000_000
+    max_pixels: int = MAX_PIXELS
     input_sha256: str | None = None
-    memory: int = 2 << 30
-    cache: int = 160 << 20

@@ -9,13 +9,16 @@ import rasterio
 from affine import Affine
 
 import rsov.raster  # noqa: F401 - prepares GDAL before rasterio is imported
-from rsov.raster.scene import Pixels, ReadOptions, Scene, open_scene
+from rsov.raster.scene_open import open_scene
+from rsov.raster.scene_options import ReadOptions
 from rsov.types import Notices, Window
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from numpy.typing import NDArray
+
+    from rsov.raster.scene import Pixels, Scene
 
 UTM = Affine(0.5, 0, 500_000, 0, -0.5, 5_600_000)
 MODEL = (0.5, (0.25, 1.0))
@@ -65,7 +68,8 @@ def write(
 def scene(path: Path, notices: Notices | None = None, **options: Any) -> Scene:
     """Open for the pretended model; ``scale="none"`` unless said, so that pixels can be compared."""
     options.setdefault("scale", "none")
-    return open_scene(path, ReadOptions(**options), *MODEL, notices or Notices())
+    limits = {name: options.pop(name) for name in ("memory", "cache") if name in options}
+    return open_scene(path, ReadOptions(**options), *MODEL, notices or Notices(), **limits)
 
 
 def read(path: Path, window: Window | None = None, notices: Notices | None = None, **options: Any) -> Pixels:
