@@ -1,4 +1,4 @@
-"""Value objects shared by all layers: grids, windows, legends, notices, parts.
+"""Value objects shared by all layers: grids, windows, legends, notices, pixels of maps.
 
 Pixel coordinates are (column, row); a window's ``col``/``row`` is its upper left pixel. Arrays are
 (row, column) or (band, row, column). Affine transforms map pixel corners to CRS coordinates.
@@ -189,8 +189,8 @@ class Notices:
 
 
 @dataclass(frozen=True)
-class Part:
-    """A finished rectangle of the result, in pixels of the output grid.
+class MapPixels:
+    """Finished pixels of a map; ``window`` is on the output grid.
 
     ``labels`` is (h, w) of the legend's dtype. ``confidence`` is (h, w) and ``probs`` (K, h, w),
     both uint8 with 0..250 = 0..1 and 255 = no data.

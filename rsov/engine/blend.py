@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from rsov.engine.plan import PartSpec, Plan, rows_to_add
+from rsov.engine.plan import Part, Plan, rows_to_add
 from rsov.kernels.blend import add_tile
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ class PartScores:
     A score is ``sums * inverse``; who decides pixels multiplies where it reads.
     """
 
-    part: PartSpec
+    part: Part
     sums: NDArray[np.float32]
     inverse: NDArray[np.float32]
     tiles: frozenset[tuple[int, int]]
@@ -63,12 +63,12 @@ class RollingScores:
         self._wy = window_weights(plan.rows.tile // stride, plan.rows.overlap // stride)
         self._wx = window_weights(plan.cols.tile // stride, plan.cols.overlap // stride)
         self._height = plan.rows.tile // stride + 2
-        self._part: PartSpec | None = None
+        self._part: Part | None = None
         self._tiles: set[tuple[int, int]] = set()
         self._total = np.zeros((plan.channels, 0, 0), np.float32)
         self._weights = np.zeros((0, 0), np.float32)
 
-    def begin(self, part: PartSpec) -> range:
+    def begin(self, part: Part) -> range:
         """Make room for a part; returns the tile rows that must be added for it."""
         previous, self._part = self._part, part
         rows = rows_to_add(previous, part)
@@ -97,7 +97,7 @@ class RollingScores:
             part, self._total[:, :rows].copy(), inverse_weights(self._weights[:rows]), frozenset(self._tiles)
         )
 
-    def _current(self) -> PartSpec:
+    def _current(self) -> Part:
         if self._part is None:
             raise RuntimeError("no part was begun")
         return self._part

@@ -11,7 +11,7 @@ import numpy as np
 from rsov.engine.memory import BAND_BYTES, IN_FLIGHT
 from rsov.engine.runtime import stand_back
 from rsov.kernels.decide import decide
-from rsov.types import BLOCK, Legend, Part, Window
+from rsov.types import BLOCK, Legend, MapPixels, Window
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -32,7 +32,7 @@ _ALL_VALID = np.empty((0, 0), np.bool_)
 class Sink(Protocol):
     """Takes finished windows; called from one thread."""
 
-    def write(self, part: Part) -> None:
+    def write(self, pixels: MapPixels) -> None:
         """Keep a window; the arrays may be used again after the call returns."""
         ...
 
@@ -100,7 +100,7 @@ class Decider:
             for top in range(window.row, window.bottom, rows):
                 yield Window(left, top, width, min(rows, window.bottom - top))
 
-    def _pixels(self, scores: PartScores, window: Window, valid: NDArray[np.bool_]) -> Part:
+    def _pixels(self, scores: PartScores, window: Window, valid: NDArray[np.bool_]) -> MapPixels:
         shape, cells = (window.height, window.width), scores.part.cells
         labels = np.empty(shape, self._legend.dtype)
         confidence = np.empty(shape, np.uint8) if self._confidence else None
@@ -117,4 +117,4 @@ class Decider:
             np.empty((0, 0), np.uint8) if confidence is None else confidence,
             np.empty((0, 0, 0), np.uint8) if probs is None else probs,
         )
-        return Part(window, labels, confidence, probs)
+        return MapPixels(window, labels, confidence, probs)

@@ -48,7 +48,7 @@ class Work(Protocol):
 
 
 @dataclass(frozen=True)
-class TileSpec:
+class Tile:
     """One tile: its place on the lattices and its window on the work grid (may reach beyond the picture)."""
 
     row: int
@@ -57,7 +57,7 @@ class TileSpec:
 
 
 @dataclass(frozen=True)
-class PartSpec:
+class Part:
     """One part of the result: strip and tile row, output window, and the tiles that give its scores.
 
     ``cells`` is the window of score cells read when its pixels are decided.
@@ -127,15 +127,15 @@ class Plan:
         """Tile columns that touch the cells read by a range of output columns."""
         return self._covering(self.cols, self.x.lower(first), self.x.upper(first + width - 1))
 
-    def part(self, strip: int, row: int) -> PartSpec:
+    def part(self, strip: int, row: int) -> Part:
         """The part of a strip that is final once tile row ``row`` is added; its window may be empty."""
         top, bottom = self._row_start(row), self._row_start(row + 1)
         left, width = self.strip_span(strip)
         if bottom <= top:
-            return PartSpec(strip, row, Window(left, top, width, 0), Window(0, 0, 0, 0), range(0), range(0))
+            return Part(strip, row, Window(left, top, width, 0), Window(0, 0, 0, 0), range(0), range(0))
         x0, x1 = self.x.lower(left), self.x.upper(left + width - 1)
         y0, y1 = self.y.lower(top), self.y.upper(bottom - 1)
-        return PartSpec(
+        return Part(
             strip,
             row,
             Window(left, top, width, bottom - top),
@@ -144,7 +144,7 @@ class Plan:
             self._covering(self.cols, x0, x1),
         )
 
-    def parts(self) -> Iterator[PartSpec]:
+    def parts(self) -> Iterator[Part]:
         """All parts with pixels, strip after strip, from top to bottom."""
         for strip in range(self.strips):
             for row in range(self.rows.count):
@@ -152,10 +152,10 @@ class Plan:
                 if part.window.height:
                     yield part
 
-    def tile(self, row: int, col: int) -> TileSpec:
+    def tile(self, row: int, col: int) -> Tile:
         """A tile by its place."""
         window = Window(self.cols.start(col), self.rows.start(row), self.cols.tile, self.rows.tile)
-        return TileSpec(row, col, window)
+        return Tile(row, col, window)
 
     def _covering(self, lattice: Lattice, first_cell: int, last_cell: int) -> range:
         stride = self.model_stride
@@ -170,7 +170,7 @@ class Plan:
         return self.y.first_needing(self.rows.start(row) // self.model_stride, self.output[1])
 
 
-def rows_to_add(previous: PartSpec | None, part: PartSpec) -> range:
+def rows_to_add(previous: Part | None, part: Part) -> range:
     """Tile rows that a part needs besides those of the part before it, whose sums are still there."""
     if previous is not None and previous.strip == part.strip and previous.row < part.row:
         last = previous.tile_rows[-1]

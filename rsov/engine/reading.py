@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Protocol, Self, TypeVar
 import numpy as np
 
 from rsov.engine.memory import queue_depth
-from rsov.engine.plan import TileSpec, Work
+from rsov.engine.plan import Tile, Work
 from rsov.engine.runtime import stand_back
 
 if TYPE_CHECKING:
@@ -107,9 +107,9 @@ class ReaderPool:
         self._executor.shutdown(wait=True, cancel_futures=True)
         self._readers.close()
 
-    def ahead(self, steps: Iterable[T | TileSpec]) -> Iterator[tuple[T | TileSpec, NDArray[np.uint8] | None]]:
+    def ahead(self, steps: Iterable[T | Tile]) -> Iterator[tuple[T | Tile, NDArray[np.uint8] | None]]:
         """The steps in their order; tiles with their pixels [3, h, w], or None where nothing is valid."""
-        queue: deque[tuple[T | TileSpec, Future[NDArray[np.uint8] | None] | None]] = deque()
+        queue: deque[tuple[T | Tile, Future[NDArray[np.uint8] | None] | None]] = deque()
         reading = 0
         source = iter(steps)
         while True:
@@ -119,7 +119,7 @@ class ReaderPool:
                 except StopIteration:
                     break
                 future = None
-                if isinstance(step, TileSpec) and not self._scene.empty(step.window.grown(self._margin)):
+                if isinstance(step, Tile) and not self._scene.empty(step.window.grown(self._margin)):
                     future = self._executor.submit(self._read, step.window)
                     reading += 1
                 queue.append((step, future))

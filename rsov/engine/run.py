@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from rsov.engine.blend import RollingScores
 from rsov.engine.decide import Decider, Sink
 from rsov.engine.forward import Forward
-from rsov.engine.plan import PartSpec, Plan, TileSpec, rows_to_add
+from rsov.engine.plan import Part, Plan, Tile, rows_to_add
 from rsov.engine.reading import ReaderPool, Scene
 from rsov.engine.runtime import give_back_memory
 from rsov.errors import ExitCode, Interrupted
@@ -57,14 +57,14 @@ class RunStats:
 
 @dataclass(frozen=True)
 class _Begin:
-    part: PartSpec
+    part: Part
 
 
 class _Finish:
     """All tiles of the part were given."""
 
 
-_Step = _Begin | _Finish | TileSpec
+_Step = _Begin | _Finish | Tile
 
 
 def run(  # noqa: PLR0917 - the six things a run joins
@@ -77,7 +77,7 @@ def run(  # noqa: PLR0917 - the six things a run joins
     *,
     confidence: bool = False,
     probs: bool = False,
-    parts: Iterable[PartSpec] | None = None,
+    parts: Iterable[Part] | None = None,
     readers: int = 1,
     on_progress: Callable[[Progress], None] | None = None,
     stop: threading.Event | None = None,
@@ -94,7 +94,7 @@ def run(  # noqa: PLR0917 - the six things a run joins
         InputError: reading failed.
     """
     chosen = None if parts is None else list(parts)
-    total = plan.tiles if chosen is None else sum(isinstance(s, TileSpec) for s in _steps(plan, chosen))
+    total = plan.tiles if chosen is None else sum(isinstance(s, Tile) for s in _steps(plan, chosen))
     decider = Decider(scene, legend, plan, sink, confidence=confidence, probs=probs)
     forward = Forward(segmenter, head, plan.batch, notices or Notices())
     loop = _Loop(plan, forward, decider, total=total, on_progress=on_progress, stop=stop)
@@ -106,9 +106,9 @@ def run(  # noqa: PLR0917 - the six things a run joins
     return loop.stats
 
 
-def _steps(plan: Plan, parts: Iterable[PartSpec]) -> Iterator[_Step]:
+def _steps(plan: Plan, parts: Iterable[Part]) -> Iterator[_Step]:
     """Begin of a part, the tiles it adds in row-major order, its end; and so on."""
-    previous: PartSpec | None = None
+    previous: Part | None = None
     for part in parts:
         yield _Begin(part)
         for row in rows_to_add(previous, part):
@@ -137,7 +137,7 @@ class _Loop:
         self._on_progress = on_progress
         self._stop = stop
         self._rolling = RollingScores(plan)
-        self._waiting: list[tuple[TileSpec, NDArray[np.uint8]]] = []
+        self._waiting: list[tuple[Tile, NDArray[np.uint8]]] = []
         self._start = time.perf_counter()
         self.stats = RunStats()
 
@@ -151,7 +151,7 @@ class _Loop:
             if item is None:
                 break
             step, pixels = item
-            if isinstance(step, TileSpec):
+            if isinstance(step, Tile):
                 self._tile(step, pixels)
             elif isinstance(step, _Begin):
                 self._rolling.begin(step.part)
@@ -164,7 +164,7 @@ class _Loop:
                     stats.write_wait_seconds += time.perf_counter() - since
         stats.seconds = time.perf_counter() - self._start
 
-    def _tile(self, tile: TileSpec, pixels: NDArray[np.uint8] | None) -> None:
+    def _tile(self, tile: Tile, pixels: NDArray[np.uint8] | None) -> None:
         if self._stop is not None and self._stop.is_set():
             raise Interrupted(ExitCode.INTERRUPT, "stopped between two tiles")
         if pixels is None:

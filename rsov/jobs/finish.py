@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from rsov.jobs.stop import Stop
     from rsov.raster.publish import Publication
     from rsov.raster.scene import Scene
-    from rsov.types import Grid, Legend, Notices, Part
+    from rsov.types import Grid, Legend, MapPixels, Notices
 
 PASS_PIXELS = 32 << 20
 """Labels held at once in the pass over the finished map; very wide maps are read in thinner bands (M02)."""
@@ -74,13 +74,13 @@ class WorkFiles:
                 scores("probs.tif", len(legend)) if probs else None,
             )
 
-    def write(self, part: Part) -> None:
+    def write(self, pixels: MapPixels) -> None:
         """Keep a finished window."""
-        self.labels.write(part.window, part.labels)
-        if self.confidence is not None and part.confidence is not None:
-            self.confidence.write(part.window, part.confidence)
-        if self.probs is not None and part.probs is not None:
-            self.probs.write(part.window, part.probs)
+        self.labels.write(pixels.window, pixels.labels)
+        if self.confidence is not None and pixels.confidence is not None:
+            self.confidence.write(pixels.window, pixels.confidence)
+        if self.probs is not None and pixels.probs is not None:
+            self.probs.write(pixels.window, pixels.probs)
 
 
 class Tally:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 from affine import Affine
 
-from rsov.types import Grid, Legend, LegendClass, Part, Window
+from rsov.types import Grid, Legend, LegendClass, MapPixels, Window
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -113,10 +113,10 @@ class NoSink:
         self.largest = 0
         self.pixels = 0
 
-    def write(self, part: Part) -> None:
-        arrays = (part.labels, part.confidence, part.probs)
+    def write(self, pixels: MapPixels) -> None:
+        arrays = (pixels.labels, pixels.confidence, pixels.probs)
         self.largest = max(self.largest, sum(a.nbytes for a in arrays if a is not None))
-        self.pixels += part.labels.size
+        self.pixels += pixels.labels.size
 
 
 class ArrayReader:
@@ -162,17 +162,17 @@ class ArraySink:
         self.seen = np.zeros(grid.shape, bool)
         self.windows: list[Window] = []
 
-    def write(self, part: Part) -> None:
-        w = part.window
+    def write(self, pixels: MapPixels) -> None:
+        w = pixels.window
         place = np.s_[w.row : w.bottom, w.col : w.right]
-        assert part.labels.shape == (w.height, w.width)
+        assert pixels.labels.shape == (w.height, w.width)
         assert not self.seen[place].any()
         self.seen[place] = True
-        self.labels[place] = part.labels
-        if part.confidence is not None:
-            self.confidence[place] = part.confidence
-        if part.probs is not None:
-            self.probs[:, w.row : w.bottom, w.col : w.right] = part.probs
+        self.labels[place] = pixels.labels
+        if pixels.confidence is not None:
+            self.confidence[place] = pixels.confidence
+        if pixels.probs is not None:
+            self.probs[:, w.row : w.bottom, w.col : w.right] = pixels.probs
         self.windows.append(w)
 
 
