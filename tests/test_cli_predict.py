@@ -124,6 +124,7 @@ def test_dry_run_prints_the_plan_and_writes_nothing(here, tmp_path, capsys, mode
         (["ortho.tif", *ARGS, "--bands", "1,2,9"], 2, "9"),
         (["ortho.tif", *ARGS, "--crs", "EPSG:99999999"], 2, "--crs"),
         (["ortho.tif", *ARGS, "--bounds", "0,0,1,1"], 3, ""),
+        (["ortho.tif", *ARGS, "--aoi", "ortho.tif"], 3, "give polygons as GeoPackage"),
         (["ortho.tif", *ARGS, "--window", "0,0,9999,9999", "--bounds", "0,0,1,1"], 2, "--bounds"),
         (["ortho.tif", *ARGS, "--max-memory", "8 gigs"], 2, "--max-memory: '8 gigs'"),
         (["ortho.tif", *ARGS, "--max-memory", "-1"], 2, ""),

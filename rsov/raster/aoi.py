@@ -146,7 +146,11 @@ def _read(path: Path) -> tuple[list[BaseGeometry], CRS | None]:
             shapes = [shape(f.geometry) for f in source if f.geometry is not None]
     except (FionaError, OSError, ValueError, ShapelyError) as error:
         raise InputError(
-            "E-aoi", f"{path} cannot be read as polygons", where="--aoi", why=str(error)
+            "E-aoi",
+            f"{path} cannot be read as polygons",
+            where="--aoi",
+            why=str(error),
+            fix="give polygons as GeoPackage, GeoJSON, FlatGeobuf or Shapefile",
         ) from error
     shapes = [s for s in shapes if s.geom_type in ("Polygon", "MultiPolygon") and not s.is_empty]
     if not shapes:
