@@ -7,7 +7,10 @@ once, by the command line. Library users catch :class:`RsovError`.
 from __future__ import annotations
 
 from enum import IntEnum
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 __all__ = [
     "ExitCode",
@@ -19,6 +22,7 @@ __all__ = [
     "ResourceError",
     "RsovError",
     "UsageError",
+    "root_cause",
 ]
 
 
@@ -76,6 +80,13 @@ class RsovError(Exception):
         return "\n".join(lines)
 
 
+def root_cause(error: BaseException) -> str:
+    """What an error was raised from in the end, as ``Type: message``."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    return f"{type(error).__name__}: {error}"
+
+
 class UsageError(RsovError):
     """Wrong option, argument, prompt, config, or combination; nothing was read or written."""
 
@@ -98,6 +109,17 @@ class OutputError(RsovError):
     """Output exists, cannot be written, disk full, or failed its verification."""
 
     code = ExitCode.OUTPUT
+
+    @classmethod
+    def damaged(cls, path: Path, why: str) -> OutputError:
+        """For a file that does not hold what was written to it."""
+        return cls(
+            "E-output-damaged",
+            f"{path.name} was not written correctly",
+            where=str(path),
+            why=why,
+            fix="check the room on the disk and the disk itself, then run the same command again",
+        )
 
 
 class PartialError(RsovError):

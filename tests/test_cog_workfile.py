@@ -17,8 +17,8 @@ from rasterio.crs import CRS
 from rsov.errors import ExitCode, Interrupted, OutputError
 from rsov.jobs.finish import WorkFiles
 from rsov.raster import workfile
-from rsov.raster.workfile import BLOCK, WorkRaster, row_blocks
-from rsov.types import Grid, Window
+from rsov.raster.workfile import WorkRaster, row_blocks
+from rsov.types import BLOCK, Grid, Window
 from tests.support.scenes import legend
 
 if TYPE_CHECKING:

@@ -150,7 +150,7 @@ def test_verification_sees_a_torn_file(fmt: str, share: float, tmp_path: Path) -
 def test_verification_sees_missing_polygons_foreign_places_and_write_ahead_mode(tmp_path: Path) -> None:
     path = tmp_path / "map.gpkg"
     stats = write(smooth_labels(40, 50), path)
-    with pytest.raises(OutputError, match="cannot be read back"):
+    with pytest.raises(OutputError, match="not written correctly"):
         verify_vector(path, "gpkg", stats.count + 1)
     with pytest.raises(OutputError) as caught:
         verify_vector(path, "gpkg", stats.count, (0, 0, 10, 10))

@@ -21,10 +21,10 @@ from rsov.raster.cog import SCORE_NODATA, class_spec, kept_points, score_spec, s
 from rsov.raster.faults import writing
 from rsov.raster.sieve import sieve
 from rsov.raster.style import polygon_qml, raster_qml
-from rsov.raster.workfile import BLOCK, WorkRaster, row_blocks
+from rsov.raster.workfile import WorkRaster, row_blocks
 from rsov.report.quicklook import Quicklook
 from rsov.report.summary import ClassArea, class_areas
-from rsov.types import NODATA, Window
+from rsov.types import BLOCK, NODATA, Window
 from rsov.vector.trace import RowBlock, trace
 from rsov.vector.verify import verify_vector
 from rsov.vector.write import write_polygons
@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from rsov.engine.reading import Scene as EngineScene
     from rsov.jobs.options import PredictOptions
     from rsov.jobs.predict_outputs import Outputs
     from rsov.jobs.stop import Stop
@@ -156,7 +157,7 @@ class Finisher:
             self._look = Quicklook(self._grid, legend, pixel_gsd(self._measured))
             self._preview = Preview(scene, self._look.picture_size)
 
-    def tapped(self, scene: Scene) -> Any:
+    def tapped(self, scene: Scene) -> EngineScene:
         """The scene as the engine is to read it: what is read also makes the quicklook's picture."""
         return scene if self._preview is None else TappedScene(scene, self._preview)
 

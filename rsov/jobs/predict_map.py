@@ -14,14 +14,14 @@ from rsov.errors import InputError, Interrupted, ResourceError
 from rsov.jobs.options import OptionError
 from rsov.jobs.predict_plan import plan_facts, plan_lines
 from rsov.jobs.predict_progress import Step
-from rsov.types import NODATA, Notices
+from rsov.types import Notices
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from rsov.engine.plan import Plan
     from rsov.engine.run import Progress, RunStats
-    from rsov.jobs.finish import Finished
+    from rsov.jobs.finish import Finished, Finisher
     from rsov.jobs.options import PredictOptions
     from rsov.jobs.predict_outputs import Outputs
     from rsov.jobs.predict_progress import Watcher
@@ -227,7 +227,7 @@ class MapJob:
             sieved=o.min_area > 0,
         )
 
-    def _classify(self, scene: Scene, finisher: Any, plan: Plan) -> RunStats:
+    def _classify(self, scene: Scene, finisher: Finisher, plan: Plan) -> RunStats:
         from rsov.engine.run import run
 
         def progress(done: Progress) -> None:
@@ -385,4 +385,4 @@ def peak_rss() -> int | None:
     return peak if sys.platform == "darwin" else peak * 1024
 
 
-__all__ = ["NODATA", "MapJob", "MapResult"]
+__all__ = ["MapJob", "MapResult"]

@@ -12,9 +12,9 @@ import rasterio.shutil
 from affine import Affine
 from rasterio.windows import Window as RasterioWindow
 
-from rsov.raster.faults import damaged, writing
-from rsov.raster.workfile import BLOCK
-from rsov.types import NODATA, NODATA_NAME, NONE_COLOUR, NONE_NAME, Legend
+from rsov.errors import OutputError
+from rsov.raster.faults import writing
+from rsov.types import BLOCK, NODATA, NODATA_NAME, NONE_COLOUR, NONE_NAME, Legend
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -180,15 +180,15 @@ def verify_cog(path: Path, work: Path, spec: CogSpec) -> None:
         for window in _blocks(result):
             data = result.read(window=window)
             if not np.array_equal(data, source.read(window=window)):
-                raise damaged(path, f"rows from {window.row_off} differ from what was computed")
+                raise OutputError.damaged(path, f"rows from {window.row_off} differ from what was computed")
             valid += _count_valid(data, spec.nodata)
         levels = len(result.overviews(1))
         offsets = [int(result.get_tag_item("IFD_OFFSET", "TIFF", 1))]
         offsets += [int(result.get_tag_item("IFD_OFFSET", "TIFF", 1, level)) for level in range(levels)]
     if offsets != sorted(offsets):
-        raise damaged(path, "the directories are not in the order of a COG")
+        raise OutputError.damaged(path, "the directories are not in the order of a COG")
     if levels == 0 and max(result.width, result.height) > BLOCK:
-        raise damaged(path, "the overviews are missing")
+        raise OutputError.damaged(path, "the overviews are missing")
     for level in range(levels):
         valid = _verify_overview(path, level, spec, valid)
 
@@ -197,22 +197,22 @@ def _verify_head(path: Path, result: Any, source: Any, spec: CogSpec) -> None:
     for what in ("width", "height", "count", "dtypes", "nodata", "transform", "crs", "descriptions"):
         found, wanted = getattr(result, what), getattr(source, what)
         if found != wanted:
-            raise damaged(path, f"{what} is {found}, should be {wanted}")
+            raise OutputError.damaged(path, f"{what} is {found}, should be {wanted}")
     if result.nodata != spec.nodata or result.descriptions != spec.bands:
-        raise damaged(path, "nodata or the names of the bands are not as planned")
+        raise OutputError.damaged(path, "nodata or the names of the bands are not as planned")
     if len(result.gcps[0]) != len(spec.gcps[0] if spec.gcps else ()):
-        raise damaged(path, "ground control points are missing")
+        raise OutputError.damaged(path, "ground control points are missing")
     tags = result.tags()
     if any(tags.get(key) != value for key, value in spec.tags.items()):
-        raise damaged(path, "tags are missing")
+        raise OutputError.damaged(path, "tags are missing")
     if any(result.tags(1).get(key) != value for key, value in spec.band_tags.items()):
-        raise damaged(path, "class names are missing")
+        raise OutputError.damaged(path, "class names are missing")
     if spec.colours is not None:
         table = result.colormap(1)
         if any(table[value][:3] != colour for value, colour in spec.colours.items()):
-            raise damaged(path, "the colour table is not as planned")
+            raise OutputError.damaged(path, "the colour table is not as planned")
     if result.tags(ns="IMAGE_STRUCTURE").get("LAYOUT") != "COG":
-        raise damaged(path, "the layout is not that of a COG")
+        raise OutputError.damaged(path, "the layout is not that of a COG")
 
 
 def _verify_overview(path: Path, level: int, spec: CogSpec, finer: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -227,9 +227,9 @@ def _verify_overview(path: Path, level: int, spec: CogSpec, finer: NDArray[np.in
             data = overview.read(window=window)
             valid += _count_valid(data, spec.nodata)
             if spec.values is not None and not _only(data, spec.values):
-                raise damaged(path, f"overview {level} holds values that are no class")
+                raise OutputError.damaged(path, f"overview {level} holds values that are no class")
     if (valid < 0.9 * (finer // 4)).any():
-        raise damaged(path, f"overview {level} lacks a part of the picture")
+        raise OutputError.damaged(path, f"overview {level} lacks a part of the picture")
     return valid
 
 

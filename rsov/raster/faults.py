@@ -7,7 +7,7 @@ import errno
 import shutil
 from typing import TYPE_CHECKING
 
-from rsov.errors import OutputError, RsovError
+from rsov.errors import OutputError, RsovError, root_cause
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -70,25 +70,11 @@ def output_error(error: BaseException, path: Path) -> OutputError:
     if number is None and free is not None and free < NEARLY_FULL:
         number = errno.ENOSPC
     name, what, fix = _REASONS.get(number or 0, _UNKNOWN)
-    deepest = error
-    while deepest.__cause__ is not None:
-        deepest = deepest.__cause__
-    why = [f"{type(deepest).__name__}: {deepest}"]
+    why = [root_cause(error)]
     if free is not None and number in {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}:
         why.append(f"{megabytes(free)} free")
     return OutputError(
         name, f"cannot write {path.name}: {what}", where=str(path), why=", ".join(why), fix=fix
-    )
-
-
-def damaged(path: Path, why: str) -> OutputError:
-    """The error for a file that does not hold what was written to it."""
-    return OutputError(
-        "E-output-damaged",
-        f"{path.name} was not written correctly",
-        where=str(path),
-        why=why,
-        fix="check the room on the disk and the disk itself, then run the same command again",
     )
 
 

@@ -22,7 +22,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Self
 
 from rsov.errors import OutputError
-from rsov.raster.faults import damaged, writing
+from rsov.raster.faults import writing
 from rsov.raster.outputs import check_outputs, companions, stale_sidecars
 
 if TYPE_CHECKING:
@@ -171,7 +171,7 @@ class Publication:
         def verify(part: Path) -> None:
             with writing(path):
                 if part.read_bytes() != data:
-                    raise damaged(path, "it reads back differently")
+                    raise OutputError.damaged(path, "it reads back differently")
 
         part = self.part(path, verify)
         with writing(path):

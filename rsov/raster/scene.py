@@ -12,7 +12,7 @@ import numpy as np
 
 from rsov.raster.preflight import Fingerprint
 from rsov.raster.scene_cache import SharedCache
-from rsov.raster.scene_chunks import Chunk, ChunkLattice, Packed
+from rsov.raster.scene_chunks import Chunk, ChunkLattice, Packed, make_chunk, source_validity
 from rsov.raster.scene_view import View, changed_error, memory_error
 from rsov.types import Grid, Notices, Window
 
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from rsov.raster.radiometry import Radiometry
     from rsov.raster.scene_decode import Decoder
     from rsov.raster.scene_georef import Place
+    from rsov.raster.scene_grids import GridMap
     from rsov.raster.workgrid import WorkGrid
 
 __all__ = ["Pixels", "Scene", "SceneReader"]
@@ -54,24 +55,6 @@ class Pixels:
     any_valid: bool
 
 
-@dataclass(frozen=True)
-class AxisMap:
-    """Positions on one grid to positions on another, per axis: ``x * scale_x + offset_x`` (pixel corners)."""
-
-    scale_x: float
-    offset_x: float
-    scale_y: float
-    offset_y: float
-
-    @property
-    def shift(self) -> tuple[int, int] | None:
-        """Whole columns and rows between both grids, if that is all they differ by."""
-        whole = self.offset_x.is_integer() and self.offset_y.is_integer()
-        if not whole or (self.scale_x, self.scale_y) != (1.0, 1.0):
-            return None
-        return int(self.offset_x), int(self.offset_y)
-
-
 @dataclass(frozen=True, eq=False)
 class Scene:
     """A picture that passed all checks. Nothing is read but samples; readers are opened per thread.
@@ -88,7 +71,7 @@ class Scene:
     grid: Grid
     region: Window
     output_grid: Grid
-    output_to_source: AxisMap
+    output_to_source: GridMap
     work: WorkGrid
     decoder: Decoder
     radiometry: Radiometry
@@ -322,8 +305,6 @@ class SceneReader:
         return data, valid
 
     def _make(self, key: tuple[int, int], place: Window) -> Chunk:
-        from rsov.raster.scene_chunks import make_chunk
-
         chunk, packed = make_chunk(self._scene, self._dataset, place)
         if packed is not None:
             self._scene.packed.put(key, packed)
@@ -366,8 +347,6 @@ class SceneReader:
                 )
 
     def _pack(self, owned: Window) -> Packed:
-        from rsov.raster.scene_chunks import source_validity
-
         return Packed.of(source_validity(self._scene, self._dataset, owned), owned)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,7 +13,6 @@ from affine import Affine
 from rsov.errors import InputError, UsageError
 from rsov.raster.aoi import bounds_in
 from rsov.raster.area import pixel_gsd
-from rsov.raster.scene import AxisMap
 from rsov.raster.scene_georef import Place, parse_crs
 from rsov.raster.scene_options import ReadOptions
 from rsov.raster.scene_view import Warp, gdal_errors
@@ -31,6 +31,24 @@ _FAR_COARSER = 8
 """A map of fewer pixels across, from a picture of pixels that much finer, is hardly what was meant."""
 _MERCATOR_LATITUDE = 85.0511287798066
 """Where Web Mercator's square world ends; beyond, coordinates run to infinity (Z18)."""
+
+
+@dataclass(frozen=True)
+class GridMap:
+    """Positions on one grid to positions on another, per axis: ``x * scale_x + offset_x`` (pixel corners)."""
+
+    scale_x: float
+    offset_x: float
+    scale_y: float
+    offset_y: float
+
+    @property
+    def shift(self) -> tuple[int, int] | None:
+        """Whole columns and rows between both grids, if that is all they differ by."""
+        whole = self.offset_x.is_integer() and self.offset_y.is_integer()
+        if not whole or (self.scale_x, self.scale_y) != (1.0, 1.0):
+            return None
+        return int(self.offset_x), int(self.offset_y)
 
 
 def like_grid(path: Path) -> Grid:
@@ -191,7 +209,7 @@ def _reprojected(corners: list[tuple[float, float]], source: CRS, target: CRS) -
     ]
 
 
-def output_grid(grid: Grid, region: Window, options: ReadOptions, notices: Notices) -> tuple[Grid, AxisMap]:
+def output_grid(grid: Grid, region: Window, options: ReadOptions, notices: Notices) -> tuple[Grid, GridMap]:
     """The grid of the results and where its pixels lie on the source grid, of which ``region`` is mapped."""
     if options.res is not None and options.like is not None:
         raise UsageError("E-res", "--res and --like exclude each other")
@@ -203,7 +221,7 @@ def output_grid(grid: Grid, region: Window, options: ReadOptions, notices: Notic
     else:
         target = grid.crop(region)
     move = grid.pixels_of(target)
-    axis = AxisMap(move.a, move.c, move.e, move.f)
+    axis = GridMap(move.a, move.c, move.e, move.f)
     right, bottom = move.c + move.a * target.width, move.f + move.e * target.height
     if (
         max(move.c, right) <= region.col

@@ -8,7 +8,8 @@ import numpy as np
 import rasterio
 from rasterio.features import sieve as gdal_sieve
 
-from rsov.raster.faults import damaged, writing
+from rsov.errors import OutputError
+from rsov.raster.faults import writing
 from rsov.raster.workfile import profile, row_blocks
 from rsov.types import NODATA, Grid
 
@@ -48,7 +49,7 @@ def sieve(work: Path, target: Path, min_pixels: int) -> bool:
     with writing(target):
         for (row, before), (_, after) in zip(row_blocks(work), row_blocks(target), strict=True):
             if not np.array_equal(before == NODATA, after == NODATA):
-                raise damaged(target, f"rows from {row} lost pixels in the sieve")
+                raise OutputError.damaged(target, f"rows from {row} lost pixels in the sieve")
             changed = changed or not np.array_equal(before, after)
     return changed
 

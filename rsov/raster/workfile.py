@@ -12,8 +12,8 @@ import rasterio
 from rasterio.windows import Window as RasterioWindow
 
 from rsov.errors import OutputError
-from rsov.raster.faults import damaged, writing
-from rsov.types import Grid, Window
+from rsov.raster.faults import writing
+from rsov.types import BLOCK, Grid, Window
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -21,9 +21,6 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from numpy.typing import NDArray
-
-BLOCK = 512
-"""Side of a block: the usual one of COG, so that a block row of the work file is one of the result."""
 
 ZSTD_LEVEL = 1
 """The work file lives for minutes: speed counts, and labels shrink enough at the lowest level."""
@@ -136,7 +133,7 @@ class WorkRaster:
                 for window, expected in self._sums.items():
                     data = dataset.read(window=_raw(window))
                     if zlib.crc32(data.data) != expected:
-                        raise damaged(
+                        raise OutputError.damaged(
                             self.path, f"rows {window.row} to {window.bottom} read back differently"
                         )
 

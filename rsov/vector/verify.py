@@ -12,7 +12,7 @@ import sqlite3
 from contextlib import closing
 from typing import TYPE_CHECKING
 
-from rsov.errors import OutputError
+from rsov.errors import OutputError, root_cause
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -42,22 +42,9 @@ def verify_vector(
             rows = _count_rows(path) if fmt == "gpkg" else None
             found = _count_features(path, bounds, layer, rows)
     except (OSError, ValueError, sqlite3.Error, RuntimeError) as error:
-        deepest: BaseException = error
-        while deepest.__cause__ is not None:
-            deepest = deepest.__cause__
-        raise _damaged(path, f"{type(deepest).__name__}: {deepest}") from error
+        raise OutputError.damaged(path, root_cause(error)) from error
     if found != count:
-        raise _damaged(path, f"{found} of {count} polygons can be read")
-
-
-def _damaged(path: Path, why: str) -> OutputError:
-    return OutputError(
-        "E-output-damaged",
-        f"{path.name} was written and cannot be read back",
-        where=str(path),
-        why=why,
-        fix="see that the disk has room, then run the same command again",
-    )
+        raise OutputError.damaged(path, f"{found} of {count} polygons can be read")
 
 
 def _count_rows(path: Path) -> int:

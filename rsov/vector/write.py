@@ -33,8 +33,6 @@ if TYPE_CHECKING:
 
 DRIVERS = {"gpkg": "GPKG", "geojson": "GeoJSON", "fgb": "FlatGeobuf", "shp": "ESRI Shapefile"}
 FIELDS = {"class": "str", "class_id": "int", "area_m2": "float", "perim_m": "float", "conf_mean": "float"}
-MAX_FEATURES = 50_000_000
-"""Polygons above which a run is stopped (M11)."""
 SHAPEFILE_LIMIT = 1_900_000_000
 """Bytes of a .shp or .dbf; the format ends at 2 GB (M14)."""
 SHAPEFILE_TEXT = 254
@@ -91,7 +89,7 @@ def write_polygons(
     style_qml: str | None = None,
     layer: str | None = None,
     start_time: datetime | None = None,
-    max_features: int = MAX_FEATURES,
+    max_features: int | None = None,
     max_vertices: int = MAX_VERTICES,
     measured: Grid | None = None,
     notices: Notices,
@@ -108,7 +106,7 @@ def write_polygons(
         style_qml: QGIS style to store as the default, GeoPackage only.
         layer: name of the layer; the file's stem by default.
         start_time: of the run; the only clock in the file, so that equal runs give equal bytes.
-        max_features: more polygons than that are refused.
+        max_features: more polygons than that are refused (M11).
         max_vertices: size at which a single polygon is cut.
         measured: grid to measure areas and lengths on, where ``grid`` has no CRS to do so.
         notices: takes ``W-polygon-cut``, ``W-geojson-large``, ``W-shapefile-text``.
@@ -120,8 +118,6 @@ def write_polygons(
         fiona.errors.DriverIOError: GDAL could not write; an ``OSError``.
     """
     import fiona
-    from fiona._err import CPLE_BaseError  # what GDAL says while a file is closed; public nowhere
-    from fiona.errors import DriverIOError, FionaError
 
     check_format(fmt, grid, filled=False)
     metric = ground(measured or grid)
@@ -145,18 +141,27 @@ def write_polygons(
             yield from _features(batch, xy, names, *metric.measure(batch))
 
     with fiona.Env(**_environment(start_time)):
-        try:
-            with fiona.open(path_part, "w", **_creation(grid, fmt, stats.layer)) as out:
-                out.writerecords(features())
-        except (FionaError, CPLE_BaseError, RuntimeError) as error:
-            first = error.__context__ or error  # closing after a failed write fails as well
-            if fmt == "geojson" and any(part in str(first) for part in OFF_THE_EARTH):
-                raise off_the_earth(str(first).split(" Failed to write")[0]) from error
-            raise DriverIOError(str(first) or type(first).__name__) from error
+        _write(path_part, features(), _creation(grid, fmt, stats.layer), fmt)
     if fmt == "gpkg":
         _finish_geopackage(path_part, stats.layer, style_qml, start_time)
     _warn(stats, fmt, path_part, max_vertices, notices)
     return stats
+
+
+def _write(path: Path, features: Iterator[Feature], creation: dict[str, Any], fmt: str) -> None:
+    """All features into a new file; what GDAL says becomes one class of error."""
+    import fiona
+    from fiona._err import CPLE_BaseError  # what GDAL says while a file is closed; public nowhere
+    from fiona.errors import DriverIOError, FionaError
+
+    try:
+        with fiona.open(path, "w", **creation) as out:
+            out.writerecords(features)
+    except (FionaError, CPLE_BaseError, RuntimeError) as error:
+        first = error.__context__ or error  # closing after a failed write fails as well
+        if fmt == "geojson" and any(part in str(first) for part in OFF_THE_EARTH):
+            raise off_the_earth(str(first).split(" Failed to write")[0]) from error
+        raise DriverIOError(str(first) or type(first).__name__) from error
 
 
 def check_format(fmt: str, grid: Grid, *, filled: bool = True) -> None:
@@ -276,8 +281,8 @@ def _stamp(time: datetime) -> str:
     return time.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.000Z")
 
 
-def _check_size(stats: VectorStats, fmt: str, max_features: int) -> None:
-    if stats.count > max_features:
+def _check_size(stats: VectorStats, fmt: str, max_features: int | None) -> None:
+    if max_features is not None and stats.count > max_features:
         raise ResourceError(
             "E-too-many-polygons",
             f"the map has more than {max_features:,} polygons",
