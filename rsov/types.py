@@ -21,8 +21,8 @@ NODATA = 0
 """Value of the class raster where nothing is known; never a class."""
 
 BLOCK = 512
-"""Side of the blocks of every raster that is written, the usual one of COG: a block row of a work file is one of
-the result, and work on either is cut there."""
+"""Side of the blocks of every raster that is written, the usual one of COG: a block row of a work file is one
+of the result, and work on either is cut there."""
 
 NODATA_NAME = "no data"
 NONE_NAME = "none of them"
