@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -13,6 +14,7 @@ from rsov.datasets.crops import CropSampler, CropSettings, SetSource, draw_gsd, 
 from rsov.datasets.pictures import joint_percentiles, joint_stretch, read_picture, read_rgb
 from rsov.datasets.sets import IGNORE, DataSet, Skipped, find_sets, read_set
 from rsov.errors import InputError
+from rsov.raster.radiometry import estimate, parse_rule
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -153,10 +155,19 @@ def test_a_picture_that_is_none_is_refused(tmp_path: Path) -> None:
 
 
 def test_the_stretch_brings_the_percentiles_to_their_places() -> None:
-    gain, offset = joint_stretch(50, 150)
+    gain, offset = joint_stretch(50, 150, math.inf)
     assert gain * 50 + offset == pytest.approx(0.02 * 255)
     assert gain * 150 + offset == pytest.approx(0.98 * 255)
-    assert joint_stretch(100, 101)[0] == 4.0
+    assert joint_stretch(100, 101, math.inf)[0] == 4.0
+
+
+@pytest.mark.parametrize("pixels", [1, 65_536, 250_000, 4_000_000, math.inf])
+def test_pictures_are_stretched_in_training_as_in_prediction(pixels: float) -> None:
+    rgb = np.random.default_rng(0).integers(60, 140, (50, 50, 3)).astype(np.uint8)
+    gain, offset = joint_stretch(*joint_percentiles(rgb, np.ones((50, 50), bool)), pixels)
+    scene = estimate(rgb.reshape(-1, 3).T, parse_rule("auto"), (1, 1, 1), (0, 0, 0), 255, pixels=pixels)
+    assert (gain, offset) == pytest.approx((scene.gain[0], scene.offset[0]))
+    assert 0.95 < gain < 250 / (140 - 60)
 
 
 def test_percentiles_are_joint_and_see_valid_pixels_only() -> None:

@@ -28,7 +28,10 @@ _TRIES = 4  # draws of another place when a crop has no labelled pixel
 
 @dataclass(frozen=True)
 class CropSettings:
-    """How crops are drawn; lengths in metres per pixel, shares as probabilities."""
+    """How crops are drawn; lengths in metres per pixel, shares as probabilities.
+
+    ``read_at`` is the GSD that prediction reads finer pictures at.
+    """
 
     size: int = 256
     points: int = 1024
@@ -40,6 +43,7 @@ class CropSettings:
     set_power: float = 0.35
     class_power: float = 0.3
     plain: float = 0.1
+    read_at: float = 0.3
 
 
 @dataclass(frozen=True)
@@ -137,7 +141,7 @@ class CropSampler:
             flip=bool(rng.random() < 0.5),
             size=self.settings.size,
         )
-        return change_light(image, picture, self.settings.plain, rng), label
+        return change_light(image, picture, self.settings, rng), label
 
 
 def _class_share(pixels: Mapping[int, int], power: float) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
@@ -202,20 +206,20 @@ def _warp(
 
 
 def change_light(
-    rgb: NDArray[np.uint8], picture: CachedPicture, plain: float, rng: np.random.Generator
+    rgb: NDArray[np.uint8], picture: CachedPicture, settings: CropSettings, rng: np.random.Generator
 ) -> NDArray[np.uint8]:
     """Change the light: joint percentile stretch with unsure ends, then mild changes of every sort.
 
     No hue rotation and no grey pictures: colour is signal in vegetation. A share `plain` is left unstretched.
     """
-    gain, offset = joint_stretch(picture.low, picture.high)
+    pixels = picture.width * picture.height * min(picture.gsd / settings.read_at, 1.0) ** 2
     spread = max(picture.high - picture.low, 1.0)
-    if rng.random() < plain:
+    if rng.random() < settings.plain:
         gain, offset = 1.0, 0.0
     else:
         low = picture.low + rng.normal(0, 0.04) * spread
         high = picture.high + rng.normal(0, 0.06) * spread
-        gain, offset = joint_stretch(low, high)
+        gain, offset = joint_stretch(low, high, pixels)
         mix = rng.random() ** 3  # now and then only part of the way, as a larger scene would be stretched
         gain, offset = gain + mix * (1 - gain), offset * (1 - mix)
     table = (np.arange(256)[:, None] * gain + offset) * np.exp(rng.normal(0, 0.04, 3))

@@ -10,6 +10,14 @@ from PIL import Image
 
 from rsov.datasets.sets import IGNORE, PictureRef
 from rsov.errors import InputError
+from rsov.raster.radiometry import (
+    HIGH_PERCENT,
+    HIGH_TARGET,
+    LOW_PERCENT,
+    LOW_TARGET,
+    MAX_GAIN,
+    settled,
+)
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -17,11 +25,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _TIFF = (".tif", ".tiff")
-LOW_PERCENT = 0.5
-HIGH_PERCENT = 99.5
-_LOW_TARGET = 0.02 * 255
-_HIGH_TARGET = 0.98 * 255
-MAX_GAIN = 4.0
 
 
 def read_rgb(path: Path) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
@@ -88,7 +91,8 @@ def joint_percentiles(rgb: NDArray[np.uint8], valid: NDArray[np.bool_]) -> tuple
     return low, float(np.searchsorted(share, HIGH_PERCENT / 100))
 
 
-def joint_stretch(low: float, high: float) -> tuple[float, float]:
-    """Gain and offset that bring `low` to 2 % and `high` to 98 % of 255; the gain is capped."""
-    gain = min((_HIGH_TARGET - _LOW_TARGET) / max(high - low, 1.0), MAX_GAIN)
+def joint_stretch(low: float, high: float, pixels: float) -> tuple[float, float]:
+    """Gain and offset of a picture of so many work pixels, as in prediction: `low` to 2 %, `high` to 98 %."""
+    low, high = settled(low, high, pixels)
+    gain = min((HIGH_TARGET - LOW_TARGET) / max(high - low, 1.0), MAX_GAIN)
     return gain, 127.5 - gain * (low + high) / 2

@@ -167,7 +167,7 @@ def percentile_pair(values: NDArray[Any], low: float, high: float) -> tuple[floa
 
 def settled(low: float, high: float, pixels: float) -> tuple[float, float]:
     """Percentiles of an 8-bit picture of so many work pixels, drawn towards 0 and 255 where they are few."""
-    share = pixels / (pixels + SETTLING_PIXELS)
+    share = 1 - SETTLING_PIXELS / (pixels + SETTLING_PIXELS)
     return share * low, share * high + (1 - share) * 255
 
 
@@ -177,6 +177,7 @@ def estimate(
     scales: tuple[float, float, float],
     offsets: tuple[float, float, float],
     max_value: int | None,
+    *,
     pixels: float = math.inf,
 ) -> Radiometry:
     """Radiometry of a scene from its sample.
@@ -200,7 +201,8 @@ def estimate(
         if pair is None:
             pair = (0.0, float(max_value or 1)) if same else (0.0, 1.0)
         low, high = (pair[0] * s[0] + o[0], pair[1] * s[0] + o[0]) if same else pair
-        if rule.kind == "auto" and max_value == _8_BITS and same and s[0] == 1 and math.isfinite(pixels):
+        bits = max_value is not None and low >= 0 and high <= _8_BITS  # in whatever type (robustness Z56)
+        if rule.kind == "auto" and bits:
             low, high = settled(low, high, pixels)
     span = (HIGH_TARGET - LOW_TARGET) if rule.kind != "range" else 255.0
     step = float(np.abs(s).min())

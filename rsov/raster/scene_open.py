@@ -108,14 +108,15 @@ def open_scene(
         if aoi is not None:
             region = region.intersect(aoi.extent())
         raw, sample = _sampled(opened, options, path.name, notices)
+        scale = choose_scale(opened.place.gsd, model_gsd, model_gsd_range, options.work_gsd, notices)
+        work = work_grid(grid.width, grid.height, scale)
+        bands, pixels = raw.bands, work.width * work.height
         radiometry = stats or estimate(
-            sample.values, rule, raw.bands.scales, raw.bands.offsets, raw.bands.max_value
+            sample.values, rule, bands.scales, bands.offsets, bands.max_value, pixels=pixels
         )
         if stats is not None:
             _judge_stats(stats, sample, raw, path.name, notices)
         decoder = Decoder.build(raw, radiometry)
-        scale = choose_scale(opened.place.gsd, model_gsd, model_gsd_range, options.work_gsd, notices)
-        work = work_grid(grid.width, grid.height, scale)
         out_grid, axis = output_grid(grid, region, options, notices)
         return Scene(
             path=path,

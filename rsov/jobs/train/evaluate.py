@@ -174,11 +174,11 @@ def ready(network: BundledNetwork, dtype: torch.dtype) -> BundledNetwork:
 def read_scaled(ref: PictureRef, reader: Reader) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
     """Picture at the reader's GSD, stretched once for the whole picture, and labels at their own GSD."""
     rgb, valid, label = read_picture(ref)
+    factor = reader.factor(ref.gsd)
     if reader.stretch:
-        gain, offset = joint_stretch(*joint_percentiles(rgb, valid))
+        gain, offset = joint_stretch(*joint_percentiles(rgb, valid), rgb.shape[0] * rgb.shape[1] * factor**2)
         table = np.clip(np.rint(np.arange(256) * gain + offset), 0, 255).astype(np.uint8)
         rgb = table[rgb]
-    factor = reader.factor(ref.gsd)
     if factor != 1.0:
         size = (max(round(rgb.shape[1] * factor), 8), max(round(rgb.shape[0] * factor), 8))
         rgb = np.asarray(Image.fromarray(rgb).resize(size, Image.Resampling.BILINEAR))
