@@ -162,3 +162,9 @@ def test_strips_begin_at_whole_blocks_of_the_raster_that_is_written():
     assert p.strips > 1
     assert all(p.strip_span(s)[0] % 512 == 0 for s in range(p.strips))
     assert sum(p.strip_span(s)[1] for s in range(p.strips)) == 6000
+
+
+def test_the_memory_counted_for_reading_is_what_the_reader_may_hold():
+    from rsov.raster import env, scene, scene_open
+
+    assert env.CACHE_MB * MB + scene_open.DECODED_BYTES + scene.VALIDITY_BYTES == READING

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from rsov.commands import values as v
+from rsov.jobs.options import CHOICES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -101,7 +102,7 @@ PREDICT: tuple[Option, ...] = (
         v.vector_formats,
         "LIST",
         repeat=True,
-        offers=offered(*v.VECTOR_FORMATS, "none"),
+        offers=offered(*CHOICES["vector_format"], "none"),
     ),
     Option(
         "min_area",
@@ -139,7 +140,7 @@ PREDICT: tuple[Option, ...] = (
         "NAME",
         offers=_sensors,
     ),
-    choice("alpha", PIXELS, "Is the last band a mask: auto, yes, no [auto].", "HOW", "auto", "yes", "no"),
+    choice("alpha", PIXELS, "Is the last band a mask: auto, yes, no [auto].", "HOW", *CHOICES["alpha"]),
     Option(
         "nodata",
         PIXELS,
@@ -149,7 +150,9 @@ PREDICT: tuple[Option, ...] = (
         repeat=True,
         offers=offered("nan", "none"),
     ),
-    choice("mask_rule", PIXELS, "A pixel is nodata if any or all bands are [any].", "RULE", "any", "all"),
+    choice(
+        "mask_rule", PIXELS, "A pixel is nodata if any or all bands are [any].", "RULE", *CHOICES["mask_rule"]
+    ),
     Option("nodata_tolerance", PIXELS, "Values this close to nodata are nodata too [0].", v.number, "VALUE"),
     Option(
         "scale",
@@ -168,14 +171,13 @@ PREDICT: tuple[Option, ...] = (
         PIXELS,
         "Pictures with ground control points only: refuse, warp, keep, ignore [refuse].",
         "HOW",
-        "refuse",
-        "warp",
-        "keep",
-        "ignore",
+        *CHOICES["gcp"],
     ),
     Option("subdataset", PIXELS, "Page or sub-dataset to read, from 1.", v.integer, "N"),
     Option("apply_exif_orientation", PIXELS, "Turn a photograph as its EXIF tag says.", opposite=True),
-    choice("on_bad_block", PIXELS, "Damaged blocks: fail, or nodata [fail].", "HOW", "fail", "nodata"),
+    choice(
+        "on_bad_block", PIXELS, "Damaged blocks: fail, or nodata [fail].", "HOW", *CHOICES["on_bad_block"]
+    ),
     Option(
         "input_sha256", PIXELS, "Expected checksum of the input, or a file that holds it.", v.word, "HEX|FILE"
     ),
@@ -203,7 +205,7 @@ PREDICT: tuple[Option, ...] = (
     Option("dst_crs", PLACE, "Coordinate system of the output; the input is warped.", v.word, "CRS"),
     Option("tile", RUN, "Tile side in work pixels [model's].", v.integer, "PX", "-t"),
     Option("overlap", RUN, "Overlap of tiles in work pixels or percent [model's].", v.word, "PX|%"),
-    choice("precision", RUN, "auto, fp32, bf16, fp16 [auto].", "TYPE", "auto", "fp32", "bf16", "fp16"),
+    choice("precision", RUN, "auto, fp32, bf16, fp16 [auto].", "TYPE", *CHOICES["precision"]),
     Option(
         "device",
         RUN,

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from rsov.jobs.options import OptionError
+from rsov.jobs.options import CHOICES, OptionError
 from rsov.types import Window
 
 Convert = Callable[[str, str], Any]
@@ -148,14 +148,11 @@ def nodata(option: str, text: str) -> tuple[float, ...]:
     return values
 
 
-VECTOR_FORMATS = ("gpkg", "geojson", "fgb", "shp")
-
-
 def vector_formats(option: str, text: str) -> tuple[str, ...]:
     """``gpkg,geojson``; ``none`` alone means no polygons."""
     if text.strip().lower() == "none":
         return ()
-    values: tuple[str, ...] = listed(one_of(*VECTOR_FORMATS, "none"))(option, text)
+    values: tuple[str, ...] = listed(one_of(*CHOICES["vector_format"], "none"))(option, text)
     if "none" in values:
         raise OptionError(option, "none stands alone", id="E-option-conflict")
     return tuple(dict.fromkeys(values))

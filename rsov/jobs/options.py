@@ -94,7 +94,7 @@ class PredictOptions(ReadOptions):
             value = getattr(self, name)
             if value is not None and not (math.isfinite(value) and low <= value <= high):
                 raise OptionError(name, f"must be {unit}, from {low:g} to {high:g}, not {value:g}")
-        for name, choices in _CHOICES.items():
+        for name, choices in CHOICES.items():
             given = getattr(self, name)
             for value in given if isinstance(given, tuple) else (given,):
                 if value not in choices:
@@ -159,7 +159,7 @@ _RANGES: dict[str, tuple[float, float, str]] = {
     "tile": (*TILE_RANGE, "work pixels"),
     "jobs": (1, 1024, "a count of threads"),
 }
-_CHOICES: dict[str, tuple[str, ...]] = {
+CHOICES: dict[str, tuple[str, ...]] = {
     "precision": get_args(Precision),
     "alpha": get_args(Alpha),
     "mask_rule": get_args(MaskRule),

@@ -20,7 +20,10 @@ EVERYWHERE = frozenset({"auto", "cpu"})
 
 @dataclass
 class Tools:
-    """``background``, ``segmenter`` and ``head`` are there after :meth:`load`."""
+    """Made by :meth:`prepare`; ``background``, ``segmenter`` and ``head`` are there after :meth:`load`.
+
+    ``budget`` is bytes of memory, ``threads`` the processors that the run may use.
+    """
 
     legend: Legend
     options: PredictOptions

@@ -35,7 +35,8 @@ __all__ = ["Pixels", "Scene", "SceneReader"]
 
 _METRES = 'LOCAL_CS["metres",UNIT["metre",1]]'
 """A plane tied to no place."""
-_VALIDITY_BYTES = 32 << 20
+VALIDITY_BYTES = 32 << 20
+"""Validity of source pixels, kept until the writer asks for it (M05)."""
 _SOURCE_PIXELS = 16 << 20
 """Source pixels looked at together for the validity of a coarser output grid."""
 
@@ -83,7 +84,7 @@ class Scene:
     descriptor: int
     chunks: SharedCache[Chunk]
     packed: SharedCache[Packed] = field(
-        default_factory=lambda: SharedCache[Packed](_VALIDITY_BYTES, lambda item: item.nbytes)
+        default_factory=lambda: SharedCache[Packed](VALIDITY_BYTES, lambda item: item.nbytes)
     )
 
     def __post_init__(self) -> None:
