@@ -15,7 +15,7 @@ from rsov.raster.aoi import read_aoi
 from rsov.raster.env import check_environment, forbidden_drivers
 from rsov.raster.preflight import Source, check_source
 from rsov.raster.preflight_image import orientation, png_exif
-from rsov.raster.radiometry import Radiometry, estimate, parse_rule, read_stats
+from rsov.raster.radiometry import Radiometry, Rule, estimate, parse_rule, read_stats
 from rsov.raster.scene import Scene
 from rsov.raster.scene_bands import BandPlan, MaskPlan, plan_bands
 from rsov.raster.scene_cache import SharedCache
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from rasterio.io import DatasetReader
 
+    from rsov.raster.aoi import AreaOfInterest
     from rsov.raster.scene_options import ReadOptions
 
 MEMORY = 2 << 30
@@ -103,17 +104,11 @@ def open_scene(
     try:
         opened = _checked(source, options, memory, notices)
         grid = opened.place.grid
-        region = crop_window(grid, options)
-        aoi = read_aoi(options.aoi, grid) if options.aoi is not None else None
-        if aoi is not None:
-            region = region.intersect(aoi.extent())
+        region, aoi = _mapped(grid, options)
         raw, sample = _sampled(opened, options, path.name, notices)
         scale = choose_scale(opened.place.gsd, model_gsd, model_gsd_range, options.work_gsd, notices)
         work = work_grid(grid.width, grid.height, scale)
-        bands, pixels = raw.bands, work.width * work.height
-        radiometry = stats or estimate(
-            sample.values, rule, bands.scales, bands.offsets, bands.max_value, pixels=pixels
-        )
+        radiometry = stats or _estimated(raw, sample, rule, work.width * work.height)
         if stats is not None:
             _judge_stats(stats, sample, raw, path.name, notices)
         decoder = Decoder.build(raw, radiometry)
@@ -295,12 +290,25 @@ def _sampled(opened: _Opened, options: ReadOptions, name: str, notices: Notices)
     return raw, sample
 
 
+def _mapped(grid: Grid, options: ReadOptions) -> tuple[Window, AreaOfInterest | None]:
+    """Which pixels are to be mapped: a window, and an area within it."""
+    region = crop_window(grid, options)
+    if options.aoi is None:
+        return region, None
+    aoi = read_aoi(options.aoi, grid)
+    return region.intersect(aoi.extent()), aoi
+
+
+def _estimated(raw: RawReader, sample: Sample, rule: Rule, pixels: float = math.inf) -> Radiometry:
+    bands = raw.bands
+    return estimate(sample.values, rule, bands.scales, bands.offsets, bands.max_value, pixels=pixels)
+
+
 def _judge_stats(stats: Radiometry, sample: Sample, raw: RawReader, name: str, notices: Notices) -> None:
     """Warn where a radiometry from elsewhere leaves little of the picture: clipped, or all one grey."""
     if sample.values.shape[1] == 0:
         return
-    bands = raw.bands
-    own = estimate(sample.values, parse_rule(None), bands.scales, bands.offsets, bands.max_value)
+    own = _estimated(raw, sample, parse_rule(None))
     clipped, flatter = stats.clipped(sample.values), own.gain[0] / (stats.gain[0] or math.inf)
     if clipped > _MOST or (own.lo < own.hi and abs(flatter) > _FLATTER):
         lost = f"{clipped:.0%} of its samples end as black or white" if clipped > _MOST else ""
