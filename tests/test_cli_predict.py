@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import rasterio
 
 from rsov.cli import main
 from tests.support.models import ColourSegmenter
@@ -313,6 +314,7 @@ def test_P17_markup_in_names_is_text(here, capsys):
         "[bold]x.tif",
         "quote'\".tif",
         "new\nline.tif",
+        "escape\x1b[31m.tif",
         "x" * 230 + ".tif",
     ],
 )
@@ -322,6 +324,15 @@ def test_R27_names_of_all_kinds(name, here, capsys):
     captured = capsys.readouterr()
     assert (here / "out" / f"{Path(name).stem}_classes.tif").is_file()
     assert "\nline" not in captured.err
+
+
+def test_R27_bytes_that_are_no_utf8_are_escaped_in_the_names_of_the_outputs(here, capfdbinary):
+    picture(here / "plain.tif").rename(os.fsdecode(b"bad\xff.tif"))
+    assert main(["predict", os.fsdecode(b"bad\xff.tif"), *ARGS, "-o", "out/"]) == 0
+    assert capfdbinary.readouterr().out.splitlines()[0] == rb"out/bad\xff_classes.tif"
+    with rasterio.open(r"out/bad\xff_classes.tif") as result:
+        assert result.tags()["RSOV_INPUT"] == r"bad\udcff.tif"
+    assert main(["predict", "ortho.tif", *ARGS, "-o", os.fsdecode(b"o\xff/")]) == 2
 
 
 def test_S28_a_name_cannot_forge_lines(here, capsys):

@@ -14,6 +14,7 @@ from rsov.errors import InputError, Interrupted, ResourceError
 from rsov.jobs.options import OptionError
 from rsov.jobs.predict_plan import plan_facts, plan_lines
 from rsov.jobs.predict_progress import Step
+from rsov.term import plain
 from rsov.types import Notices
 
 if TYPE_CHECKING:
@@ -278,7 +279,7 @@ class MapJob:
                 "model": card.name,
                 "model_version": card.version,
                 "model_sha256": card.sha256,
-                "input": self.path.name,
+                "input": plain(self.path.name),  # tags are XML in UTF-8, names of files any bytes
             }
         ) | dict(scene.tags)
 

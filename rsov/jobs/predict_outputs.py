@@ -58,9 +58,11 @@ def plan_outputs(
         UsageError: ``out`` is neither a folder nor a name that fits.
     """
     text = os.fspath(out) if out is not None else ""
+    if text != readable(text):
+        raise UsageError("E-output-name", f"-o {text} is not UTF-8", fix="choose another name with -o")
     target = Path(text)
     if not text or target.is_dir() or text.endswith(("/", os.sep)):
-        return [_outputs(target, each.stem, None, options) for each in inputs]
+        return [_outputs(target, readable(each.stem), None, options) for each in inputs]
     if target.suffix.lower() not in RASTER_SUFFIXES:
         raise UsageError(
             "E-output-name",
@@ -74,6 +76,11 @@ def plan_outputs(
             fix=f"-o {target.with_suffix('')}/ takes all of them",
         )
     return [_outputs(target.parent, target.stem, target, options)]
+
+
+def readable(name: str) -> str:
+    r"""``name`` with bytes that are no UTF-8 as ``\xff``: GDAL and SQLite take no others."""
+    return name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
 
 
 def _outputs(folder: Path, stem: str, classes: Path | None, options: PredictOptions) -> Outputs:
