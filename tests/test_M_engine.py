@@ -17,6 +17,7 @@ from rsov.engine.lattice import AxisMap
 from rsov.engine.memory import BAND_BYTES, BASE, READING
 from rsov.engine.plan import make_plan
 from rsov.engine.run import run
+from rsov.engine.runtime import start
 from rsov.errors import ExitCode, ResourceError
 from rsov.types import Background, Notices
 from tests.support.memory import forget_peak, peak, resident
@@ -237,6 +238,16 @@ def test_M19_threads_keep_to_the_processors():
     environment = {k: v for k, v in os.environ.items() if not k.startswith(("OMP_", "GDAL_"))}
     out = subprocess.check_output([sys.executable, "-c", code], env=environment, text=True).split()
     assert out == [str(cpu_count()), str(cpu_count()), "1", "PASSIVE"]
+
+
+@pytest.mark.parametrize("given", ["²", "9" * 20, "100000", "0", "-1", "2.5", "", "many"])
+def test_M19_a_number_of_threads_that_is_none_is_not_followed(given, monkeypatch):
+    monkeypatch.setattr("torch.set_num_threads", lambda count: None)
+    monkeypatch.setattr("rsov.engine.runtime.keep_freed_memory", lambda: True)
+    monkeypatch.setenv("OMP_NUM_THREADS", given)
+    assert start() == cpu_count()
+    monkeypatch.setenv("OMP_NUM_THREADS", " 3 , 1")
+    assert start() == 3
 
 
 def test_M19_a_run_starts_its_readers_and_one_writer_and_ends_them():

@@ -6,6 +6,7 @@ import contextlib
 import ctypes
 import importlib.util
 import os
+import re
 import sys
 import threading
 from pathlib import Path
@@ -21,6 +22,8 @@ _BEHIND = 10
 _M_TRIM_THRESHOLD = -1
 _M_MMAP_THRESHOLD = -3
 _NEVER = 2**31 - 1
+_THREADS = re.compile(r"\s*([1-9]\d{0,3})\s*(?:,.*)?", re.ASCII)
+"""OMP_NUM_THREADS as OpenMP reads it, the outermost level first; torch would start any number."""
 
 
 def prepare_environment() -> None:
@@ -91,8 +94,8 @@ def start(threads: int | None = None) -> int:
     keep_freed_memory()
     import torch
 
-    given = os.environ.get("OMP_NUM_THREADS", "")
-    count = threads or (int(given) if given.isdigit() and int(given) > 0 else cpu_count())
+    given = _THREADS.fullmatch(os.environ.get("OMP_NUM_THREADS", ""))
+    count = threads or (int(given[1]) if given else cpu_count())
     torch.set_num_threads(count)
     return count
 
