@@ -116,6 +116,7 @@ def test_R21_to_R25_remote_paths_are_refused_until_remote_inputs_exist(address: 
     with pytest.raises(UsageError) as caught:
         scene(Path(address))
     assert caught.value.id == "E-input-remote"
+    assert caught.value.what.startswith(address.replace(":///", "://")), "the address as it was typed"
 
 
 def test_R26_threads_have_a_handle_each_and_read_the_same(tmp_path: Path) -> None:

@@ -102,10 +102,11 @@ def check_source(path: Path, options: ReadOptions, notices: Notices) -> Source:
 def refuse_connection(path: Path) -> None:
     """Raise :class:`UsageError` for URLs and for texts that GDAL takes as connection strings (R21-R28)."""
     text = os.fspath(path)
-    if _REMOTE.match(text):
+    if (scheme := _REMOTE.match(text)) is not None:
+        address = f"{scheme.group(1)}://{text[scheme.end() :].lstrip('/')}"  # a path has lost one slash
         raise UsageError(
             "E-input-remote",
-            f"{text} is a remote address; rsov reads local files only",
+            f"{address} is a remote address; rsov reads local files only",
             fix="download the file and give its path",
         )
     if text.startswith(("/vsi", "\\vsi")) or (_CONNECTION.match(text) and not path.exists()):
