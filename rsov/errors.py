@@ -6,8 +6,9 @@ once, by the command line. Library users catch :class:`RsovError`.
 
 from __future__ import annotations
 
+import copyreg
 from enum import IntEnum
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -69,6 +70,10 @@ class RsovError(Exception):
         self.why = why
         self.fix = fix
         self.exit_code: ExitCode = self.code
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """With its state: a pool of processes waits for ever for an error that cannot be unpickled."""
+        return copyreg.__newobj__, (type(self), *self.args), self.__dict__  # type: ignore[attr-defined]
 
     def __str__(self) -> str:
         lines = [f"error[{self.id}]: {self.what}"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import json
+import pickle
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -11,7 +12,7 @@ import pytest
 import rasterio
 
 from rsov.cli import main
-from rsov.errors import InputError, ResourceError
+from rsov.errors import ExitCode, InputError, Interrupted, ResourceError
 from rsov.jobs.predict import BatchError, BatchStopped, predict
 from rsov.jobs.stop import Stop
 from rsov.raster.scene import Scene
@@ -34,6 +35,18 @@ def grey(path: Path) -> Path:
     with rasterio.open(path, "w", driver="GTiff", width=64, height=64, count=1, dtype="uint8") as dataset:
         dataset.write(np.zeros((1, 64, 64), np.uint8))
     return path
+
+
+def test_errors_come_back_from_other_processes(ortho, out, tmp_path):
+    with pytest.raises(BatchError) as caught:
+        predict([ortho, grey(tmp_path / "grey.tif")], WORDS, out=out, model=ColourSegmenter(), scale="none")
+    for error in (caught.value, *(failure.error for failure in caught.value.result.failures)):
+        back = pickle.loads(pickle.dumps(error))
+        assert type(back) is type(error)
+        assert str(back) == str(error)
+        assert back.exit_code is error.exit_code
+    back = pickle.loads(pickle.dumps(Interrupted(ExitCode.TERMINATED, "stopped")))
+    assert back.exit_code is ExitCode.TERMINATED
 
 
 def test_an_input_given_twice_is_read_once(ortho, out, tmp_path):
