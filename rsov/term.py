@@ -74,7 +74,11 @@ def _console(stream: TextIO, colour: bool) -> Console:
 def _make_console(stream: TextIO, colour: bool, width: int | None, *, soft_wrap: bool = False) -> Console:
     from rich.console import Console
 
-    return Console(
+    class PatientConsole(Console):
+        def on_broken_pipe(self) -> None:  # Rich ends the process, in the middle of a run
+            _discard(stream)
+
+    return PatientConsole(
         file=stream,
         markup=False,
         highlight=False,
@@ -114,12 +118,10 @@ def stderr() -> Console:
 def say(message: RenderableType) -> None:
     """A line for people. A string is foreign text and is escaped; ``Text`` comes from :func:`safe`.
 
-    Messages that cannot be written (a full disk) are lost; the work goes on.
+    Messages that cannot be written (a full disk, a reader who left) are lost; the work goes on.
     """
     try:
         stderr().print(safe(message) if isinstance(message, str) else message)
-    except BrokenPipeError:
-        _end_silently(sys.stderr)
     except OSError:
         _discard(sys.stderr)
 

@@ -154,6 +154,15 @@ def test_a_reader_who_went_away_ends_the_process_with_141() -> None:
     assert process.wait(timeout=30) == 141
 
 
+def test_work_goes_on_when_the_reader_of_the_messages_went_away() -> None:
+    code = "from rsov.term import say\nfor _ in range(200): say('x' * 1000)\nprint('done')"
+    reader, writer = os.pipe()
+    os.close(reader)
+    done = subprocess.run([sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=writer, check=False)
+    os.close(writer)
+    assert (done.returncode, done.stdout) == (0, b"done\n")
+
+
 def test_nothing_else_in_the_package_makes_a_console() -> None:
     makers = [path for path in PACKAGE.rglob("*.py") if "Console(" in path.read_text(encoding="utf-8")]
     assert [path.name for path in makers] == ["term.py"]
