@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import re
 import resource
@@ -30,7 +31,7 @@ def parse_size(text: str, total: int) -> int:
     if match is not None:
         number, percent, unit = match.groups()
         value = float(number) * (total / 100 if percent else _UNITS[unit.upper()])
-        if value >= 1 and not (percent and float(number) > 100):
+        if 1 <= value < math.inf and not (percent and float(number) > 100):
             return int(value)
     raise UsageError(
         "E-option-size",
