@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 from rsov.errors import ExitCode, OutputError, RsovError, UsageError
@@ -71,6 +72,7 @@ def _run(arguments: list[str]) -> int:
 
         completion_init()
     try:
+        _check_folder()
         result = app(arguments, prog_name="rsov", standalone_mode=False)
     except RsovError as error:
         return fail(error, arguments)
@@ -81,6 +83,19 @@ def _run(arguments: list[str]) -> int:
     except Exception as error:  # noqa: BLE001 - whatever nobody planned for becomes two lines and a file
         return _unplanned(error, arguments)
     return result if isinstance(result, int) else 0
+
+
+def _check_folder() -> None:
+    """Libraries fail in many ways, some by ending the process, where the current folder was removed."""
+    try:
+        Path.cwd()
+    except OSError as error:
+        raise UsageError(
+            "E-current-folder",
+            "the current folder cannot be used",
+            why=error.strerror or "",
+            fix="cd to a folder that exists",
+        ) from error
 
 
 def _unplanned(error: Exception, arguments: Sequence[str]) -> int:

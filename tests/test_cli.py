@@ -348,3 +348,12 @@ def test_help_that_cannot_be_written_is_no_success() -> None:
     with Path("/dev/full").open("w", encoding="utf-8") as full:
         done = subprocess.run([sys.executable, "-m", "rsov", "--help"], env=env, stdout=full, check=False)
     assert done.returncode == ExitCode.OUTPUT
+
+
+def test_a_current_folder_that_was_removed_is_a_wrong_call(tmp_path, monkeypatch, capsys):
+    folder = tmp_path / "gone"
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+    folder.rmdir()
+    assert main(["predict", str(tmp_path / "x.tif"), "-p", "forest"]) == 2
+    assert "current folder" in capsys.readouterr().err
