@@ -86,6 +86,22 @@ def test_the_readme_has_lines_to_test() -> None:
     assert sum(page == "README.md" for page, _ in _lines()) >= 5
 
 
+def test_the_readmes_lines_run_one_after_another_in_one_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    import rsov.models.registry as registry
+    from tests.support.models import ColourSegmenter
+
+    monkeypatch.setattr(registry, "model_card", lambda *_: ColourSegmenter().card)
+    monkeypatch.setattr(registry, "load_segmenter", lambda *_: ColourSegmenter())
+    monkeypatch.chdir(tmp_path)
+    for page, line in _lines():
+        words = shlex.split(line, comments=True)[1:]
+        if page == "README.md" and words[0] == "predict":
+            _provide(words)
+            assert main(words) == 0, f"{line}\n{capsys.readouterr().err}"
+
+
 @pytest.mark.parametrize(("page", "line"), _lines())
 def test_line_is_accepted(
     page: str, line: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
