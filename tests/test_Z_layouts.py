@@ -12,8 +12,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rsov.errors import InputError, ResourceError
+from rsov.raster.preflight import check_source
 from rsov.raster.scene import _mirrored
-from rsov.types import Window
+from rsov.raster.scene_options import ReadOptions
+from rsov.types import Notices, Window
 from tests.support.rasters import UTM, read, scene, texture, valid, write
 
 if TYPE_CHECKING:
@@ -91,7 +93,7 @@ def test_Z42_classic_tiff_at_the_4_gib_edge(tmp_path: Path) -> None:
     with path.open("r+b") as file:
         file.truncate((1 << 32) - 1)
     with pytest.raises(InputError, match="cut off"):
-        scene(path)
+        check_source(path, ReadOptions(), Notices())  # by the directory alone, before anything is read
 
 
 BLOCKS = st.one_of(

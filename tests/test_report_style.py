@@ -60,6 +60,8 @@ def test_S34_styles_hold_no_expression_action_or_reference(make) -> None:
     for word in ("<!DOCTYPE", "<!ENTITY", "http:", "https:", "file:", "attributeactions", "expression", "customproperties",
                  "dataDefinedProperties", "PythonMacros", "svg", "href", "mapTip", "eval("):  # fmt: skip
         assert word.lower() not in text.lower(), word
+    fields = {element.get("attr") for element in ET.fromstring(text).iter()} - {None}
+    assert fields <= {"class_id"}, "QGIS takes anything but the name of a field as an expression"
     assert {element.tag for element in ET.fromstring(text).iter()} <= {
         "qgis", "pipe", "rasterrenderer", "colorPalette", "paletteEntry", "blendMode", "renderer-v2", "categories",
         "category", "symbols", "symbol", "layer", "Option", "prop",
