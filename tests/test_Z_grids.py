@@ -44,6 +44,14 @@ def test_window_and_bounds_give_the_same_part(tmp_path: Path) -> None:
         scene(path, bounds=(10, 10, 0, 0))
 
 
+def test_bounds_of_a_warped_picture_are_in_the_input_s_crs(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.tif", texture())
+    bounds = (500_005, 5_600_000 - 17.5, 500_020, 5_600_000 - 10)
+    warped = scene(path, bounds=bounds, dst_crs="EPSG:3857").output_grid
+    wanted = Transformer.from_crs(32632, 3857).transform_bounds(*bounds)
+    assert np.allclose(rasterio.transform.array_bounds(*warped.shape, warped.transform), wanted, atol=1.5)
+
+
 def read_part(path: Path) -> np.ndarray:
     opened = scene(path, window=Window(10, 20, 30, 15))
     with opened.open_reader() as reader:

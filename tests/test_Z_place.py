@@ -21,6 +21,7 @@ from rasterio.crs import CRS
 from rasterio.rpc import RPC
 
 from rsov.errors import InputError, UsageError
+from rsov.jobs.options import PredictOptions
 from rsov.raster.area import pixel_area
 from rsov.types import Grid, Notices, Window
 from tests.support.rasters import UTM, ids, read, scene, texture, write
@@ -276,6 +277,9 @@ def test_Z16_scene_over_the_antimeridian(tmp_path: Path) -> None:
     assert opened.gsd == pytest.approx((0.5, 0.5), rel=2e-3)
     crop = scene(path, bounds=(179.9, -1, -179.9, 1), bounds_crs="EPSG:4326")
     assert crop.grid.shape == (64, 64)
+    PredictOptions(bounds=(179.9, -1, -179.9, 1), bounds_crs="EPSG:4326")  # no error there either
+    with pytest.raises(UsageError):
+        scene(path, bounds=(834_000, 99_000, 833_970, 100_000), bounds_crs="EPSG:32660")
 
 
 @pytest.mark.parametrize("epsg", [3413, 3031])

@@ -109,11 +109,10 @@ class PredictOptions(ReadOptions):
                 )
         if self.bounds is not None:
             west, south, east, north = self.bounds
-            if not (west < east and south < north):
-                raise OptionError(
-                    "bounds",
-                    f"must have west < east and south < north, not {west:g},{south:g},{east:g},{north:g}",
-                )
+            over_180 = west > east and self.bounds_crs is not None  # RFC 7946 5.2, if that CRS is in degrees
+            if south >= north or not (west < east or over_180):
+                given = ",".join(f"{value:.12g}" for value in self.bounds)
+                raise OptionError("bounds", f"must have west < east and south < north, not {given}")
         elif self.bounds_crs is not None:
             raise OptionError("bounds_crs", "needs --bounds", id="E-option-conflict")
 

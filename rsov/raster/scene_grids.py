@@ -147,7 +147,7 @@ def crop_window(grid: Grid, options: ReadOptions) -> Window:
         where = f"--window {asked.col},{asked.row},{asked.width},{asked.height}"
     elif options.bounds is not None:
         asked = bounds_window(grid, options.bounds, options.bounds_crs)
-        where = f"--bounds {','.join(f'{v:g}' for v in options.bounds)}"
+        where = f"--bounds {','.join(f'{v:.12g}' for v in options.bounds)}"
     else:
         return grid.window
     inside = asked.intersect(grid.window)
@@ -159,15 +159,16 @@ def crop_window(grid: Grid, options: ReadOptions) -> Window:
 def bounds_window(grid: Grid, bounds: tuple[float, float, float, float], crs_text: str | None) -> Window:
     """All pixels that a rectangle touches. In geographic CRS left > right means over the antimeridian."""
     left, bottom, right, top = bounds
-    if not all(map(math.isfinite, bounds)) or bottom >= top:
+    crs = parse_crs(crs_text, "--bounds-crs") if crs_text is not None else None
+    over_180 = left > right and crs is not None and crs.is_geographic
+    if not all(map(math.isfinite, bounds)) or bottom >= top or not (left < right or over_180):
         raise UsageError("E-bounds", f"--bounds {bounds} is no rectangle", fix="left,bottom,right,top")
     corners = [(left, bottom), (right, bottom), (right, top), (left, top)]
-    if crs_text is not None:
+    if crs is not None:
         if grid.crs is None:
             raise InputError(
                 "E-bounds", "the picture has no CRS, so --bounds-crs cannot be used", fix="--crs, or --window"
             )
-        crs = parse_crs(crs_text, "--bounds-crs")
         frame = bounds_in(grid, crs)
         if frame is not None and -180 <= left < right <= 180 and crs.is_geographic:
             left, right = max(left, frame[0]), min(right, frame[2])
@@ -176,8 +177,6 @@ def bounds_window(grid: Grid, bounds: tuple[float, float, float, float], crs_tex
                 return Window(grid.width, grid.height, 0, 0)
             corners = [(left, bottom), (right, bottom), (right, top), (left, top)]
         corners = _reprojected(corners, crs, grid.crs)
-    elif left >= right:
-        raise UsageError("E-bounds", f"--bounds {bounds} is no rectangle", fix="left,bottom,right,top")
     back = ~grid.transform
     pixels = [back @ corner for corner in corners]
     x0, x1 = min(p[0] for p in pixels), max(p[0] for p in pixels)

@@ -104,7 +104,7 @@ def open_scene(
     try:
         opened = _checked(source, options, memory, notices)
         grid = opened.place.grid
-        region, aoi = _mapped(grid, options)
+        region, aoi = _mapped(opened, options)
         raw, sample = _sampled(opened, options, path.name, notices)
         scale = choose_scale(opened.place.gsd, model_gsd, model_gsd_range, options.work_gsd, notices)
         work = work_grid(grid.width, grid.height, scale)
@@ -290,8 +290,11 @@ def _sampled(opened: _Opened, options: ReadOptions, name: str, notices: Notices)
     return raw, sample
 
 
-def _mapped(grid: Grid, options: ReadOptions) -> tuple[Window, AreaOfInterest | None]:
+def _mapped(opened: _Opened, options: ReadOptions) -> tuple[Window, AreaOfInterest | None]:
     """Which pixels are to be mapped: a window, and an area within it."""
+    grid, warp = opened.place.grid, opened.view.warp
+    if options.bounds is not None and options.bounds_crs is None and warp and warp.source_crs != grid.crs:
+        options = replace(options, bounds_crs=warp.source_crs.to_wkt())  # the input's, not the map's
     region = crop_window(grid, options)
     if options.aoi is None:
         return region, None
