@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shlex
 import tomllib
@@ -119,6 +120,13 @@ def test_licence_notice_and_project_agree() -> None:
     notice = (ROOT / "NOTICE").read_text(encoding="utf-8")
     for name in ("all-MiniLM-L6-v2", "EfficientNet-Lite0", "docs/model-card.md"):
         assert name in notice
+
+
+def test_the_notice_names_whom_the_weights_owe_their_training_data() -> None:
+    card = json.loads((ROOT / "rsov/assets/weights/bundled.json").read_text(encoding="utf-8"))
+    lines = re.findall(r"^- ([\w, ]+):", (ROOT / "NOTICE").read_text(encoding="utf-8"), flags=re.MULTILINE)
+    assert {name for line in lines for name in line.split(", ")} == set(card["data_sets"])
+    assert "NOTICE" in PROJECT["license-files"], "a wheel carries it, and not the model card"
 
 
 def test_the_changelog_has_an_open_section_and_the_version() -> None:
