@@ -265,6 +265,20 @@ def test_M19_a_run_starts_its_readers_and_one_writer_and_ends_them():
     assert threading.active_count() == before
 
 
+def test_M19_a_process_forked_after_a_run_is_refused_and_does_not_hang():
+    code = (
+        "import os, rsov\n"
+        "from rsov.engine.runtime import start\n"
+        "from rsov.errors import UsageError\n"
+        "start(2)\n"
+        "if os.fork() == 0:\n"
+        "    try: rsov.predict('no.tif', 'forest')\n"
+        "    except UsageError as error: os._exit(error.id == 'E-forked')\n"
+        "print(os.waitstatus_to_exitcode(os.wait()[1]))\n"
+    )
+    assert subprocess.check_output([sys.executable, "-c", code], text=True, cwd=ROOT).strip() == "1"
+
+
 def test_M20_no_leak_over_2000_tiles():
     model = ColourSegmenter(tile=64, overlap=16)
     seen = {}

@@ -12,6 +12,7 @@ import threading
 from pathlib import Path
 
 from rsov.engine.budget import cpu_count
+from rsov.errors import UsageError
 
 _DEFAULTS = {
     "OMP_WAIT_POLICY": "PASSIVE",  # waiting threads leave the processor to rsov's readers and writer
@@ -24,6 +25,27 @@ _M_MMAP_THRESHOLD = -3
 _NEVER = 2**31 - 1
 _THREADS = re.compile(r"\s*([1-9]\d{0,3})\s*(?:,.*)?", re.ASCII)
 """OMP_NUM_THREADS as OpenMP reads it, the outermost level first; torch would start any number."""
+
+
+class _Process:
+    """Where torch's threads live: a forked process believes in them and waits for them for ever."""
+
+    id: int | None = None
+
+
+def check_fork() -> None:
+    """See that this process was not forked from one that has run a network.
+
+    Raises:
+        UsageError: it was.
+    """
+    if _Process.id not in {None, os.getpid()}:
+        raise UsageError(
+            "E-forked",
+            "this process was forked from one in which rsov had already run",
+            why="torch's threads do not come along, and the first layer would wait for them for ever",
+            fix="start processes with multiprocessing.get_context('spawn')",
+        )
 
 
 def prepare_environment() -> None:
@@ -97,6 +119,7 @@ def start(threads: int | None = None) -> int:
     given = _THREADS.fullmatch(os.environ.get("OMP_NUM_THREADS", ""))
     count = threads or (int(given[1]) if given else cpu_count())
     torch.set_num_threads(count)
+    _Process.id = os.getpid()
     return count
 
 

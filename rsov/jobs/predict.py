@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack
 
-from rsov.engine.runtime import preload
+from rsov.engine.runtime import check_fork, preload
 from rsov.errors import ExitCode, Interrupted, PartialError, RsovError, UsageError
 from rsov.jobs.options import PredictKeywords, PredictOptions
 from rsov.jobs.predict_map import MapJob, MapResult
@@ -135,6 +135,7 @@ def run_predict(
     watcher: Watcher | None = None,
 ) -> PredictResult:
     """:func:`predict` with its options as one object."""
+    check_fork()
     stop, watcher = stop or Stop(), watcher or Silent()
     legend = make_legend(prompts)
     notices = Notices(watcher.notice)
