@@ -94,6 +94,19 @@ def test_Z29_real_values_that_look_like_nodata(tmp_path: Path) -> None:
     assert valid(tmp_path / "a.tif", nodata=()).all()
 
 
+def test_Z29_a_black_frame_that_nothing_declares_is_told(tmp_path: Path) -> None:
+    data = texture()
+    data[:, :20] = 0
+    frame = write(tmp_path / "a.tif", data)
+    for options, told in (({}, ["W-nodata-undeclared"]), ({"nodata": (0.0,)}, []), ({"nodata": ()}, [])):
+        notices = Notices()
+        scene(frame, notices, **options)
+        assert ids(notices) == told
+    notices = Notices()
+    scene(write(tmp_path / "b.tif", np.maximum(data, 1)), notices)
+    assert ids(notices) == [], "dark is not black"
+
+
 def test_Z30_jpeg_artefacts_around_nodata(tmp_path: Path) -> None:
     data = texture(128, 128)
     data[:, :, :50] = 0

@@ -49,6 +49,8 @@ _FULL_ALPHA = {"uint16": 65535, "int16": 32767, "int8": 32767}
 _MEAN_PIXELS = 200_000
 _MOST, _FLATTER = 0.5, 8.0
 """A stated radiometry that clips most samples, or leaves so little of the contrast, is of another picture."""
+_COLLAR = 0.02
+"""Pixels of exact black in all bands are rare in a picture; more than this share is a frame of no data."""
 _ALPHA_VALUES, _ALPHA_SHARE = 2, 0.05
 """A band tagged alpha is data if it has more than two values between none and full, in more than 5 % of its
 pixels: feathered edges of a real alpha are few, reflectances are everywhere (Z32)."""
@@ -287,6 +289,14 @@ def _sampled(opened: _Opened, options: ReadOptions, name: str, notices: Notices)
         )
     if sample.values.shape[1] == 0:
         notices.warn("W-no-valid", f"{name}: no valid pixel in the sample; the picture may be all nodata")
+    elif options.nodata is None and opened.bands.mask.kind in ("none", "nodata"):
+        black = float((sample.values == 0).all(0).mean())
+        if _COLLAR < black < 1:
+            notices.warn(
+                "W-nodata-undeclared",
+                f"{name}: {black:.0%} of the pixels are 0 in all bands and count as picture: the file does "
+                "not say that 0 is nodata; if they are a frame around it: --nodata 0, else --nodata none",
+            )
     return raw, sample
 
 
