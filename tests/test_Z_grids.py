@@ -52,6 +52,13 @@ def test_bounds_of_a_warped_picture_are_in_the_input_s_crs(tmp_path: Path) -> No
     assert np.allclose(rasterio.transform.array_bounds(*warped.shape, warped.transform), wanted, atol=1.5)
 
 
+def test_a_folder_in_place_of_a_file_is_not_called_missing(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.tif", texture())
+    for option in ("aoi", "stats"):
+        with pytest.raises(InputError, match="is not a file"):
+            scene(path, **{option: tmp_path})
+
+
 def read_part(path: Path) -> np.ndarray:
     opened = scene(path, window=Window(10, 20, 30, 15))
     with opened.open_reader() as reader:

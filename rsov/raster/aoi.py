@@ -132,7 +132,7 @@ def _read(path: Path) -> tuple[list[BaseGeometry], CRS | None]:
     from shapely.geometry import shape
 
     if not path.is_file():
-        raise InputError("E-input-missing", f"{path} does not exist", where="--aoi")
+        raise InputError("E-input-missing", f"{path} is not a file, or not there", where="--aoi")
     try:
         layers = fiona.listlayers(path)
         if len(layers) > 1:

@@ -105,7 +105,7 @@ def _vector(values: Any) -> tuple[float, float, float]:
 def read_stats(path: Path) -> Radiometry:
     """Radiometry from a JSON file, a report, or the tags of a raster written by rsov."""
     if not path.is_file():
-        raise InputError("E-stats", f"{path} does not exist", where="--stats")
+        raise InputError("E-stats", f"{path} is not a file, or not there", where="--stats")
     if path.suffix.lower() in (".tif", ".tiff"):
         import rasterio
         from rasterio.errors import RasterioError
