@@ -55,6 +55,15 @@ def test_P01_empty_prompts_show_an_example(text: str) -> None:
     assert "forest,road" in error.fix
 
 
+@pytest.mark.parametrize(
+    "text", ["forest,classes.txt", "forest|@classes.txt", "road=words.TOML,forest", "a,@b"]
+)
+def test_P01_a_legend_file_among_classes_is_no_class(text: str) -> None:
+    error = refusal(text)
+    assert error.id == "E-prompt-file"
+    assert "--prompts classes.txt" in error.fix
+
+
 @pytest.mark.parametrize("content", ["", "\n\n", "# only a comment\n", " , \n"])
 def test_P01_file_without_names(tmp_path: Path, content: str) -> None:
     assert refusal(at(file(tmp_path, content))).id == "E-prompt-empty"

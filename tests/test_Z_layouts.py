@@ -160,6 +160,8 @@ def test_Z44_100000_squared_sparse(tmp_path: Path) -> None:
         out.write(texture(512, 512), window=((side - 672, side - 160), (0, 512)))
     start = time.monotonic()
     opened = scene(path)
+    assert opened.filled < 1e-3
+    assert scene(write(tmp_path / "whole.tif", texture())).filled == 1
     skipped = sum(
         opened.empty(Window(c, r, 512, 512)) is True
         for r in range(0, side, 3840)

@@ -86,7 +86,12 @@ def preload() -> None:
     """Import torch in a thread while the input is checked and sampled; :func:`start` waits for it."""
     prepare_environment()
     keep_freed_memory()
-    threading.Thread(target=importlib.import_module, args=("torch",), name="torch", daemon=True).start()
+    threading.Thread(target=_import_torch, name="torch", daemon=True).start()
+
+
+def _import_torch() -> None:
+    with contextlib.suppress(Exception):  # whatever is wrong with it is told by the import that needs it
+        importlib.import_module("torch")
 
 
 def stand_back() -> None:

@@ -219,9 +219,11 @@ class MapJob:
         """Bytes on disk that the run takes at most."""
         from rsov.raster.outputs import space_needed
 
-        o = self._options
+        o, out, region = self._options, scene.output_grid, scene.region
+        source = scene.grid.width * scene.grid.height
+        filled = min(1.0, scene.filled * source / (region.width * region.height))  # all of it in the region
         return space_needed(
-            scene.output_grid.width * scene.output_grid.height,
+            round(filled * out.width * out.height),
             confidence=o.confidence or bool(o.vector_format),
             prob_bands=len(self._tools.legend) if o.probs else 0,
             polygons=bool(o.vector_format),

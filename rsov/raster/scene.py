@@ -126,6 +126,12 @@ class Scene:
         return raw.bands.mask.absent and not raw.skip_bad and opaque
 
     @property
+    def filled(self) -> float:
+        """Share of the source pixels, at most, that can be valid: blocks that the file leaves out are not."""
+        sparse = self.decoder.raw.sparse
+        return 1.0 if sparse is None else float(1 - sparse.mean())
+
+    @property
     def tags(self) -> dict[str, str]:
         """For the metadata of outputs: the radiometry, which ``--stats`` can take from there."""
         return self.radiometry.tags()

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from rsov.errors import UsageError
 from rsov.text.legend_file import read_drafts, read_standard_input
-from rsov.text.legend_grammar import Draft, Place, check_text, parse_line, quoted
+from rsov.text.legend_grammar import LEGEND_SUFFIXES, Draft, Place, check_text, parse_line, quoted
 from rsov.text.normalise import comparison_key
 from rsov.types import Legend, LegendClass
 
@@ -15,7 +15,6 @@ MAX_CLASSES = 65_534
 """uint16 less 0 (nodata) and 65535 (none of the classes)."""
 
 _EXAMPLE = 'for example: --prompts "forest,road,water=lake|river|sea", or --prompts @classes.txt'
-_LEGEND_SUFFIXES = {".txt", ".toml"}
 
 
 def parse_prompts(text: str, base: Path | None = None) -> Legend:
@@ -114,7 +113,7 @@ def _named_file(text: str, base: Path) -> Path | None:
         exists = False
     if exists or explicit:
         return path
-    looks_like_file = path.suffix.lower() in _LEGEND_SUFFIXES and not any(mark in name for mark in ',|="')
+    looks_like_file = name.lower().endswith(LEGEND_SUFFIXES) and not any(mark in name for mark in ',|="')
     return path if looks_like_file else None
 
 

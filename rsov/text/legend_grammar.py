@@ -19,6 +19,7 @@ from rsov.text.normalise import BLANKS, MAX_TEXT, clean, forbidden_character, ha
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+LEGEND_SUFFIXES = (".txt", ".toml")
 _MARKS = ",|="
 _FORM = "write: shown name = text | text"
 _EXCERPT = 60  # characters of the line shown around a fault
@@ -127,8 +128,12 @@ def parse_line(line: str, source: str, *, commas_part_classes: bool, comments: b
 
 def quoted(text: str) -> str:
     """A text as the grammar reads it back: in double quotes where it holds a character with a meaning."""
-    bare = not any(char in text for char in _MARKS + '"#@')
+    bare = not any(char in text for char in _MARKS + '"#@') and not _like_a_file(text)
     return text if bare else '"' + text.replace('"', '""') + '"'
+
+
+def _like_a_file(text: str) -> bool:
+    return text.startswith("@") or text.lower().endswith(LEGEND_SUFFIXES)
 
 
 def _tokens(place: Place, comments: bool) -> Iterator[_Token]:
@@ -148,6 +153,13 @@ def _tokens(place: Place, comments: bool) -> Iterator[_Token]:
             return
         else:
             end = _bare_end(place, i, comments)
+            if _like_a_file(line[i:end].strip()):
+                fault(
+                    "E-prompt-file",
+                    "a legend file stands among classes",
+                    place.at(i),
+                    "give the file alone: --prompts classes.txt; put quotes around a class of that name",
+                )
             yield _Token("", line[i:end], i)
             i = end
 
