@@ -73,7 +73,7 @@ class RsovError(Exception):
 
     def __reduce__(self) -> tuple[Any, ...]:
         """With its state: a pool of processes waits for ever for an error that cannot be unpickled."""
-        return copyreg.__newobj__, (type(self), *self.args), self.__dict__  # type: ignore[attr-defined]
+        return copyreg.__newobj__, (type(self), *self.args), self.__dict__  # type: ignore[attr-defined]  # not in typeshed
 
     def __str__(self) -> str:
         lines = [f"error[{self.id}]: {self.what}"]

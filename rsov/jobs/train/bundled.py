@@ -1,16 +1,13 @@
 """Training of the shipped model: many small data sets, one text space.
 
-`rsov train bundled` calls :func:`train_bundled`, then export.py.
-`python -m rsov.jobs.train.bundled --data DIR -o OUT` only trains;
+`rsov train bundled` calls :func:`train_bundled`, then export.py;
 `python -m rsov.jobs.train.export CHECKPOINT` makes a bundle of any checkpoint.
 """
 
 from __future__ import annotations
 
 import functools
-import signal
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -24,7 +21,6 @@ from rsov.datasets.sets import IGNORE, DataSet, find_sets
 from rsov.errors import InputError
 from rsov.jobs.train.contrast import Contrast, contrast_loss
 from rsov.jobs.train.loop import LoopSettings, Trainee, run_loop
-from rsov.jobs.train.recipe import load_recipe
 from rsov.models.bundled.network import BundledNetwork, NetworkShape, channels_last
 from rsov.models.bundled.trunk_weights import load_trunk_weights
 from rsov.text.concepts import background_concepts, concepts
@@ -32,6 +28,7 @@ from rsov.text.encoder import encode
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+    from pathlib import Path
 
 _TEXT_STREAM = 7  # keeps the draws of texts apart from those of crops
 
@@ -143,38 +140,3 @@ def train_bundled(
         loss=BundledLoss(contrast, recipe),
     )
     return run_loop(trainee, recipe.loop, out, resume=resume, should_stop=should_stop)
-
-
-def _main(argv: Sequence[str] | None = None) -> None:
-    import argparse
-    import logging
-
-    parser = argparse.ArgumentParser(
-        prog="python -m rsov.jobs.train.bundled", description="Train the shipped model."
-    )
-    parser.add_argument("--data", type=Path, required=True, help="folder of the data sets")
-    parser.add_argument("-o", "--out", type=Path, required=True, help="folder of checkpoints and log")
-    parser.add_argument("--recipe", type=Path, help="TOML file; the shipped one by default")
-    parser.add_argument(
-        "--set", action="append", default=[], metavar="KEY=VALUE", help="change a key of the recipe"
-    )
-    parser.add_argument("--no-resume", action="store_true", help="start anew")
-    options = parser.parse_args(argv)
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
-    stopped: list[int] = []
-    signal.signal(signal.SIGTERM, lambda number, _: stopped.append(number))
-    recipe = load_recipe(Recipe, options.recipe, "bundled", options.set)
-    log = logging.getLogger("rsov.train")
-    steps = train_bundled(
-        recipe,
-        options.data,
-        options.out,
-        not options.no_resume,
-        report=log.info,
-        should_stop=lambda: bool(stopped),
-    )
-    log.info("%d steps done", steps)
-
-
-if __name__ == "__main__":
-    _main()
