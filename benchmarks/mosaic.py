@@ -189,7 +189,7 @@ def bare() -> None:
     segmenter, head, scene = prepare(mosaic, precision, model)
     from rsov.engine.plan import make_plan
 
-    plan = make_plan(scene.work, scene.grid, scene.output_grid, segmenter.card, len(head.classes), 2**31)
+    plan = make_plan(scene.work, scene.grid, scene.output_grid, segmenter.card, len(head.counts), 2**31)
     places = [(r, c) for r in range(plan.rows.count) for c in range(plan.cols.count)]
     with scene.open_reader() as reader:
         chosen = places[:: max(1, len(places) // BARE_TILES)]
@@ -270,7 +270,7 @@ def rival(arguments: argparse.Namespace) -> None:
 def save_head() -> None:
     """Child: class and background vectors to a file, so that the rival needs no text encoder."""
     _, head, _ = prepare(Path(sys.argv[1]), "fp32", sys.argv[2])
-    np.savez(sys.argv[3], classes=head.classes, background=head.background)
+    np.savez(sys.argv[3], texts=head.texts, counts=head.counts, background=head.background)
 
 
 if __name__ == "__main__":

@@ -36,7 +36,7 @@ class Wrapped(torch.nn.Module):
 def main() -> None:
     mosaic, model, head_file, out = sys.argv[1:]
     arrays = np.load(head_file)
-    wrapped = Wrapped(model, Head(arrays["classes"], arrays["background"]))
+    wrapped = Wrapped(model, Head(arrays["texts"], tuple(arrays["counts"].tolist()), arrays["background"]))
     card = wrapped.segmenter.card
     predict_geotiff(
         wrapped,
@@ -45,7 +45,7 @@ def main() -> None:
         tile_size=card.tile,
         overlap=card.overlap,
         batch_size=1,
-        num_classes=len(arrays["classes"]) + 1,
+        num_classes=len(arrays["counts"]) + 1,
         output_dtype="uint8",
         output_nodata=0,
         blend_mode="spline",

@@ -14,11 +14,12 @@ from rsov.models.bundled.segmenter import BundledSegmenter
 from rsov.models.bundled.weights import BundledCard, save_bundled
 from rsov.models.protocol import ABSENT, Segmenter, text_head
 from rsov.models.registry import find_weights, load_segmenter, model_card
-from rsov.types import Background, BackgroundTerm, Notices
+from rsov.types import Background, BackgroundTerm, Legend, LegendClass, Notices
 from tests.support.models import ColourSegmenter, RandomSegmenter
 from tests.support.scenes import legend
 
 CPU = torch.device("cpu")
+RED = (255, 0, 0)
 WATER = Background((BackgroundTerm("water", ("water", "lake")), BackgroundTerm("sand", ("sand",))))
 
 
@@ -47,12 +48,29 @@ def scores(segmenter, words=("forest", "road"), background=WATER, data=None):
         return segmenter.scores(segmenter.features(pixels() if data is None else data), head)
 
 
-def test_a_class_is_the_unit_mean_of_its_texts():
-    head = text_head(legend("forest", "road"), WATER, embed, 384)
-    np.testing.assert_allclose(head.classes, embed(["forest", "road"]), atol=1e-6)
+def test_a_class_keeps_its_texts_and_a_background_name_is_the_unit_mean_of_its_own():
+    classes = Legend(
+        (LegendClass(1, "forest", ("forest", "wood"), RED), LegendClass(2, "road", ("road",), RED))
+    )
+    head = text_head(classes, WATER, embed, 384)
+    np.testing.assert_allclose(head.texts, embed(["forest", "wood", "road"]), atol=1e-6)
     mean = embed(["water", "lake"]).mean(0)
     np.testing.assert_allclose(head.background[0], mean / np.linalg.norm(mean), atol=1e-6)
+    assert head.counts == (2, 1)
     assert head.channels == 3
+
+
+def test_the_best_text_of_a_class_counts(bundle):
+    """A class of two texts has the larger of the two scores that they have as classes of their own."""
+    segmenter = load_segmenter(bundle, "cpu", "fp32")
+    both = Legend((LegendClass(1, "forest", ("forest", "wood"), RED), LegendClass(2, "road", ("road",), RED)))
+    with torch.inference_mode():
+        features = segmenter.features(pixels())
+        apart = segmenter.scores(features, segmenter.head(legend("forest", "wood", "road"), WATER, embed))
+        joint = segmenter.scores(features, segmenter.head(both, WATER, embed))
+    torch.testing.assert_close(joint[:, 0], apart[:, 0])
+    torch.testing.assert_close(joint[:, 1], apart[:, 1:3].amax(1))
+    torch.testing.assert_close(joint[:, 2], apart[:, 3])
 
 
 def test_texts_are_encoded_in_one_call_and_no_background_has_no_rows():
@@ -73,7 +91,7 @@ def test_scores_are_scaled_cosines_and_none_is_the_best_background_name(bundle):
     head = text_head(legend("forest", "road"), WATER, embed, 384)
     scale = 12.0 / 1.5
     background = scale * np.einsum("kd,dhw->khw", head.background, vectors)
-    np.testing.assert_allclose(got[0, 1:], scale * np.einsum("kd,dhw->khw", head.classes, vectors), atol=2e-3)
+    np.testing.assert_allclose(got[0, 1:], scale * np.einsum("kd,dhw->khw", head.texts, vectors), atol=2e-3)
     np.testing.assert_allclose(got[0, 0], background.max(0), atol=2e-3)
     assert got.dtype == np.float32
     assert got.flags.c_contiguous

@@ -44,18 +44,19 @@ class Costs:
         rows: Lattice,
         classes: int,
         *,
+        texts: int,
         batch: int,
         probs: bool,
         readers: int,
     ) -> Costs:
-        """Costs of one tile size; ``classes`` without none.
+        """Costs of one tile size; ``classes`` without none, ``texts`` of all classes.
 
         Rasters that are written hold their rows back until a row of blocks is full: ``per_output_column``.
         """
         channels = classes + 1
         tile = tile_width * rows.tile
         forward = batch * tile * card.tile_bytes
-        scores = 3 * batch * tile // card.stride**2 * channels * 4
+        scores = batch * tile // card.stride**2 * (3 * channels + texts - classes) * 4
         queued = (queue_depth(readers) + batch + 1) * tile * PIXEL_BYTES
         label = 1 if classes <= 254 else 2
         held = label + 1 + (classes if probs else 0)

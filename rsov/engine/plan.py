@@ -189,11 +189,12 @@ def make_plan(  # noqa: PLR0917 - what a plan is made of, in the order of design
     *,
     tile: int | None = None,
     overlap: int | None = None,
+    texts: int | None = None,
     batch: int = 1,
     probs: bool = False,
     readers: int = 1,
 ) -> Plan:
-    """Choose tiles and strips for a scene.
+    """Choose tiles and strips for a scene; ``texts`` of all classes, by default one each.
 
     Without ``tile`` the card's is halved as often as the budget needs, down to :data:`MIN_TILE`.
 
@@ -208,7 +209,9 @@ def make_plan(  # noqa: PLR0917 - what a plan is made of, in the order of design
         cols = even_lattice(work.width, size, border, card.size_multiple)
         rows = even_lattice(work.height, size, border, card.size_multiple)
         x, y = axis_maps(work, source, output, card.stride)
-        costs = Costs.of(card, cols.tile, rows, classes, batch=batch, probs=probs, readers=readers)
+        costs = Costs.of(
+            card, cols.tile, rows, classes, texts=texts or classes, batch=batch, probs=probs, readers=readers
+        )
         strip_width = _strip_width(output.width, x, costs, budget)
         if strip_width:
             return Plan(

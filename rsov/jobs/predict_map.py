@@ -180,6 +180,7 @@ class MapJob:
             tools.budget,
             tile=o.tile,
             overlap=overlap_pixels(o.overlap, tile),
+            texts=sum(len(item.texts) for item in tools.legend),
             probs=o.probs,
             readers=tools.readers,
         )

@@ -54,15 +54,19 @@ class ModelCard:
 
 @dataclass(frozen=True)
 class Head:
-    """Unit vectors of the classes [K, dim] and of the names that compete with them [M, dim]; M may be 0."""
+    """Unit vectors of the classes' texts [T, dim], class by class, and of the rival names [M, dim].
 
-    classes: NDArray[np.float32]
+    ``counts`` are the texts of each class; M may be 0.
+    """
+
+    texts: NDArray[np.float32]
+    counts: tuple[int, ...]
     background: NDArray[np.float32]
 
     @property
     def channels(self) -> int:
         """Channels of the scores: none of them, then the classes."""
-        return len(self.classes) + 1
+        return len(self.counts) + 1
 
 
 @runtime_checkable
@@ -75,7 +79,7 @@ class Segmenter(Protocol):
         ...
 
     def head(self, legend: Legend, background: Background, embed: Embed) -> Head:
-        """Words to vectors: a class is the mean of its texts' unit vectors, made unit again."""
+        """Words to vectors."""
         ...
 
     def features(self, pixels: NDArray[np.uint8]) -> Tensor:
@@ -85,20 +89,27 @@ class Segmenter(Protocol):
     def scores(self, features: Tensor, head: Head) -> Tensor:
         """Logits [B, K+1, h, w] float32 on the CPU, contiguous.
 
-        Channel k is class k. Channel 0 is the best background name (a maximum: names are rivals, not shares
-        of one thing, so many of them do not add up), :data:`ABSENT` without a background. Softmax over the
-        channels is the confidence.
+        Channel k is class k: the best of its texts, so that a synonym adds to a class and never takes away
+        from it. Channel 0 is the best background name, :data:`ABSENT` without a background. Maxima, not sums:
+        many names do not add up. Softmax over the channels is the confidence.
         """
         ...
 
 
 def text_head(legend: Legend, background: Background, embed: Embed, dim: int) -> Head:
-    """The head of a model whose features live in a text encoder's space; texts are encoded in one call."""
-    bags = [c.texts for c in legend] + [t.texts for t in background.terms]
-    rows = np.asarray(embed([text for bag in bags for text in bag]), np.float32).reshape(-1, dim)
-    ends = np.cumsum([len(bag) for bag in bags])
-    vectors = np.zeros((len(bags), dim), np.float32)
-    for index, (bag, end) in enumerate(zip(bags, ends, strict=True)):
-        mean = rows[end - len(bag) : end].mean(0)
-        vectors[index] = mean / max(float(np.linalg.norm(mean)), float(np.finfo(np.float32).tiny))
-    return Head(vectors[: len(legend)], vectors[len(legend) :])
+    """The head of a model whose features live in a text encoder's space; texts are encoded in one call.
+
+    A rival name is the mean of its texts' vectors, made unit: less broad than the best of them, so that it
+    wins fewer pixels from a class that is given by one word.
+    """
+    counts = tuple(len(c.texts) for c in legend)
+    bags = [term.texts for term in background.terms]
+    texts = [text for c in legend for text in c.texts] + [text for bag in bags for text in bag]
+    rows = np.asarray(embed(texts), np.float32).reshape(-1, dim)
+    own, rivals = rows[: sum(counts)], np.zeros((len(bags), dim), np.float32)
+    end = len(own)
+    for index, bag in enumerate(bags):
+        start, end = end, end + len(bag)
+        mean = rows[start:end].mean(0)
+        rivals[index] = mean / max(float(np.linalg.norm(mean)), float(np.finfo(np.float32).tiny))
+    return Head(own, counts, rivals)

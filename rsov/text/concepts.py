@@ -41,6 +41,7 @@ class Concept:
     parent: str | None = None
     overlaps: frozenset[str] = frozenset()
     background: bool = False
+    vague: bool = False
 
     @property
     def texts(self) -> tuple[str, ...]:
@@ -111,6 +112,7 @@ def _concept(row: Mapping[str, Any]) -> Concept:
         parent=row.get("parent"),
         overlaps=frozenset(row.get("overlaps", ())),
         background=bool(row.get("background", False)),
+        vague=bool(row.get("vague", False)),
     )
 
 
@@ -130,3 +132,8 @@ def relation(a: str, b: str) -> Relation:
 def background_concepts() -> tuple[Concept, ...]:
     """The concepts that compete with the prompts by default, in the order of the table."""
     return tuple(c for c in concepts().concepts.values() if c.background)
+
+
+def negative_concepts() -> tuple[Concept, ...]:
+    """The concepts that training contrasts pixels with, in the order of the table."""
+    return tuple(c for c in concepts().concepts.values() if not c.vague)

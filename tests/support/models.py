@@ -85,7 +85,8 @@ class ColourSegmenter:
         self.calls: list[tuple[int, ...]] = []
 
     def head(self, legend: Legend, background: Background, embed: Embed | None = None) -> Head:
-        return Head(vectors([c.texts for c in legend]), vectors([t.texts for t in background.terms]))
+        classes = vectors([c.texts for c in legend])
+        return Head(classes, (1,) * len(classes), vectors([t.texts for t in background.terms]))
 
     def features(self, pixels: NDArray[np.uint8]) -> Tensor:
         self.calls.append(pixels.shape)
@@ -99,7 +100,7 @@ class ColourSegmenter:
         none = features.new_full((features.shape[0], 1, *features.shape[2:]), ABSENT)
         if len(head.background):
             none = logits(head.background).amax(1, keepdim=True)
-        return torch.cat([none, logits(head.classes)], 1)
+        return torch.cat([none, logits(head.texts)], 1)
 
 
 class RandomSegmenter:
@@ -119,7 +120,7 @@ class RandomSegmenter:
     def head(self, legend: Legend, background: Background, embed: Embed | None = None) -> Head:
         random = np.random.default_rng(self._seed + 1)
         rows = random.standard_normal((len(legend) + len(background.terms), self.card.dim)).astype(np.float32)
-        return Head(rows[: len(legend)], rows[len(legend) :])
+        return Head(rows[: len(legend)], (1,) * len(legend), rows[len(legend) :])
 
     def features(self, pixels: NDArray[np.uint8]) -> Tensor:
         self.calls.append(pixels.shape)
@@ -135,4 +136,4 @@ class RandomSegmenter:
         none = features.new_full((features.shape[0], 1, *features.shape[2:]), ABSENT)
         if len(head.background):
             none = logits(head.background).amax(1, keepdim=True)
-        return torch.cat([none, logits(head.classes)], 1)
+        return torch.cat([none, logits(head.texts)], 1)

@@ -23,7 +23,7 @@ from rsov.jobs.train.contrast import Contrast, contrast_loss
 from rsov.jobs.train.loop import LoopSettings, Trainee, run_loop
 from rsov.models.bundled.network import BundledNetwork, NetworkShape, channels_last
 from rsov.models.bundled.trunk_weights import load_trunk_weights
-from rsov.text.concepts import background_concepts, concepts
+from rsov.text.concepts import concepts, negative_concepts
 from rsov.text.encoder import encode
 
 if TYPE_CHECKING:
@@ -125,7 +125,7 @@ def train_bundled(
     sources = [
         SetSource(item.name, tuple(cache_set(item, item.train, out / "cache", report))) for item in sets
     ]
-    table, general = concepts(), background_concepts()
+    table, general = concepts(), negative_concepts()
     texts = Contrast.texts(sets, general, table)
     contrast = Contrast(sets, general, table, dict(zip(texts, encode(texts), strict=True)))
     torch.manual_seed(recipe.seed)

@@ -14,6 +14,7 @@ from torch import Tensor
 from rsov.datasets.pictures import joint_percentiles, joint_stretch, read_picture
 from rsov.datasets.sets import IGNORE, OTHER, DataSet, PictureRef, SetClass
 from rsov.models.bundled.network import SIZE_MULTIPLE, STRIDE, BundledNetwork, FoldedHead, channels_last
+from rsov.models.protocol import Head, text_head
 from rsov.text.background import choose_background
 from rsov.text.concepts import concepts
 from rsov.text.encoder import encode
@@ -102,17 +103,18 @@ def class_iou(matrix: NDArray[np.int64]) -> list[float]:
         ]
 
 
-def bag_vectors(bags: Sequence[Sequence[str]]) -> Tensor:
-    """Mean of the unit vectors of each bag of texts, unit length again, [K, dim] float32."""
-    rows = torch.from_numpy(encode([text for bag in bags for text in bag]))
-    means = [part.mean(0) for part in torch.split(rows, [len(bag) for bag in bags])]
-    return torch.nn.functional.normalize(torch.stack(means), dim=1)
+def make_head(
+    classes: Sequence[SetClass], words: Callable[[SetClass], Sequence[str]], dim: int
+) -> tuple[Head, int]:
+    """The head of a set's legend as prediction would make it, and the column of its class `other` or -1.
 
-
-def rivals(classes: Sequence[SetClass]) -> list[tuple[str, ...]]:
-    """Texts of the default background names that stay beside these classes."""
-    legend = Legend(tuple(LegendClass(i + 1, c.name, c.bag, _GREY) for i, c in enumerate(classes)))
-    return [term.texts for term in choose_background(legend, None, encode).terms]
+    The default background is that of the other classes.
+    """
+    items = [LegendClass(i + 1, c.name, tuple(words(c)), _GREY) for i, c in enumerate(classes)]
+    named = Legend(tuple(i for i in items if i.name != OTHER))
+    background = choose_background(named, None, encode)
+    other = next((i for i, c in enumerate(classes) if c.name == OTHER), -1)
+    return text_head(Legend(tuple(items)), background, encode, dim), other
 
 
 def unseen_words(item: SetClass) -> tuple[str, ...]:
@@ -198,12 +200,11 @@ def score_set(
     """
     single = dataset.kind == "single"
     classes = [c for c in dataset.classes if not (single and c.name == OTHER)]
-    named = [c for c in classes if c.name != OTHER]
     k = len(classes)
-    names = rivals(named)
-    vectors = bag_vectors([words(c) for c in classes] + list(names))
-    head = network.fold(vectors.to(next(network.parameters()).dtype)).to(next(network.parameters()).dtype)
-    others = [i for i, c in enumerate(classes) if c.name == OTHER]
+    head, other = make_head(classes, words, network.shape.dim)
+    vectors = torch.from_numpy(np.concatenate([head.texts, head.background]))
+    rivals = [len(head.background)] if len(head.background) else []
+    folded = network.fold(vectors, [*head.counts, *rivals]).to(next(network.parameters()).dtype)
     index = np.full(256, k, np.int64)
     index[IGNORE] = -1
     for i, item in enumerate(classes):
@@ -220,17 +221,16 @@ def score_set(
         rgb, label = read_scaled(ref, reader)
         legend = np.zeros(rgb.shape[:2], np.uint8)
         rival = np.zeros(rgb.shape[:2], np.uint8)
-        for place, scores in predict(network, head, rgb):
+        for place, scores in predict(network, folded, rgb):
             legend[place] = scores[:k].argmax(0).numpy()
-            against = scores[:k].clone()
-            against[others] = -torch.inf
-            best, which = against.max(0)
-            rival[place] = torch.where(scores[k:].amax(0) > best, k, which).numpy()
+            if other >= 0:
+                scores[other] = -torch.inf
+            rival[place] = scores.argmax(0).numpy()
         truth = index[label]
         for matrix, predicted in ((score.legend, legend), (score.rival, rival)):
             _count(matrix, truth, _to(predicted, label.shape))
-    if others and not single:  # a background name is right where the truth is `other`
-        score.rival[:, others[0]] += score.rival[:, k]
+    if other >= 0:  # a background name is right where the truth is `other`
+        score.rival[:, other] += score.rival[:, k]
         score.rival[:, k] = 0
     return score
 

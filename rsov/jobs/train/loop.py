@@ -68,7 +68,8 @@ def make_optimiser(
         decay = weight_decay if parameter.dim() > 1 else 0.0
         groups.setdefault((rate(name), decay), []).append(parameter)
     return torch.optim.AdamW(
-        [{"params": p, "lr": lr, "peak": lr, "weight_decay": decay} for (lr, decay), p in groups.items()]
+        [{"params": p, "lr": lr, "peak": lr, "weight_decay": decay} for (lr, decay), p in groups.items()],
+        fused=True,
     )
 
 

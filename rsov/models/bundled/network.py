@@ -9,10 +9,16 @@ does not depend on the size of the tile.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+
+from rsov.models.bundled.depthwise import DepthwiseConv2d
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 # (repeats, kernel, stride of the first block, expansion, output channels), EfficientNet-B0 without width
 # scaling.
@@ -53,7 +59,11 @@ class ConvNorm(nn.Module):
         self, cin: int, cout: int, kernel: int = 1, *, stride: int = 1, groups: int = 1, act: bool = True
     ) -> None:
         super().__init__()
-        self.conv = nn.Conv2d(cin, cout, kernel, stride, kernel // 2, groups=groups, bias=False)
+        self.conv: nn.Conv2d = (
+            DepthwiseConv2d(cin, kernel, stride)
+            if groups > 1
+            else nn.Conv2d(cin, cout, kernel, stride, kernel // 2, bias=False)
+        )
         self.bn: nn.Module = nn.BatchNorm2d(cout, eps=_BN_EPS)
         self.act = act
 
@@ -162,24 +172,29 @@ def _double(x: Tensor) -> Tensor:
 
 
 class FoldedHead(nn.Module):
-    """The last 1x1 layer, the cosine and the class vectors as one convolution on the C feature channels.
+    """The last 1x1 layer, the cosine and the text vectors as one convolution on the C feature channels.
 
     With g = (f, 1) and A = (W | b): cosine_k = t_k A g / ||A g||, and ||A g||^2 = g' M g with M = A'A = L
-    L', so the norm is that of L'g and no pixel ever has `dim` channels.
+    L', so the norm is that of L'g and no pixel ever has `dim` channels. Of each of the `groups` of texts that
+    follow each other the best one counts.
     """
 
-    def __init__(self, weight: Tensor, bias: Tensor, classes: int) -> None:
+    def __init__(self, weight: Tensor, bias: Tensor, groups: Sequence[int]) -> None:
         super().__init__()
-        self.classes = classes
+        self.groups = list(groups)
+        self.texts = sum(groups)
         self.conv = nn.Conv2d(weight.shape[1], weight.shape[0], 1)
         self.conv.weight = nn.Parameter(weight[:, :, None, None].contiguous(), requires_grad=False)
         self.conv.bias = nn.Parameter(bias, requires_grad=False)
 
     def forward(self, features: Tensor) -> Tensor:
-        """Features [B, C, h, w] -> raw scores [B, K, h, w] float32, cosine times scale."""
+        """Features [B, C, h, w] -> scores [B, groups, h, w] float32, cosine times scale."""
         y = self.conv(features)
-        norm = y[:, self.classes :].float().square().sum(1, keepdim=True).sqrt().clamp_min(_NORM_FLOOR)
-        scores: Tensor = y[:, : self.classes].float() / norm
+        root = y[:, self.texts :]
+        norm = torch.linalg.vector_norm(root, dim=1, keepdim=True, dtype=torch.float32)
+        parts = y[:, : self.texts].split(self.groups, 1)
+        best = torch.cat([p if p.shape[1] == 1 else p.amax(1, keepdim=True) for p in parts], 1)
+        scores: Tensor = best.float() / norm.clamp_min(_NORM_FLOOR)
         return scores
 
 
@@ -215,9 +230,15 @@ class BundledNetwork(nn.Module):
         """Logit scale of the softmax, at most 100 (as in CLIP, arXiv 2103.00020)."""
         return self.log_scale.exp().clamp(max=100.0)
 
-    def fold(self, class_vectors: Tensor, scale: float | None = None) -> FoldedHead:
-        """Head for class_vectors [K, dim] of any length, giving cosine * scale; computed in float64."""
-        texts = functional.normalize(class_vectors.detach().double(), dim=1)
+    def fold(
+        self, vectors: Tensor, groups: Sequence[int] | None = None, scale: float | None = None
+    ) -> FoldedHead:
+        """Head for text vectors [T, dim] of any length, giving cosine * scale; computed in float64.
+
+        `groups` are numbers of texts that mean one thing, in the order of the vectors; by default each is
+        one of its own.
+        """
+        texts = functional.normalize(vectors.detach().double(), dim=1)
         weight = self.project.weight.detach()[:, :, 0, 0].double()
         bias = self.project.bias
         full = torch.cat(
@@ -228,7 +249,7 @@ class BundledNetwork(nn.Module):
         root = torch.linalg.cholesky(gram + ridge).T
         factor = float(self.scale.detach()) if scale is None else scale
         stacked = torch.cat([texts @ full * factor, root]).float()
-        return FoldedHead(stacked[:, :-1], stacked[:, -1].contiguous(), len(texts))
+        return FoldedHead(stacked[:, :-1], stacked[:, -1].contiguous(), groups or [1] * len(texts))
 
     def fuse(self) -> BundledNetwork:
         """Fold every normalisation into its convolution, in place; for a network in evaluation mode."""

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
+from torch.nn import functional
 
 from rsov.models.backend import prepare
 from rsov.models.protocol import ABSENT, Embed, Head, text_head
@@ -51,20 +52,16 @@ class BundledSegmenter:
 
     def scores(self, features: Tensor, head: Head) -> Tensor:
         """Cosine times the calibrated scale; see the protocol for the channels."""
-        raw = self._fold(head)(features)
-        count = len(head.classes)
-        if len(head.background):
-            none = raw[:, count:].amax(1, keepdim=True)
-        else:
-            none = raw.new_full((len(raw), 1, *raw.shape[2:]), ABSENT)
-        return torch.cat([none, raw[:, :count]], 1).cpu().contiguous()
+        best: Tensor = self._fold(head)(features)
+        if not len(head.background):
+            best = functional.pad(best, (0, 0, 0, 0, 1, 0), value=ABSENT)
+        return best.cpu().contiguous()
 
     def _fold(self, head: Head) -> FoldedHead:
         """The head as one convolution; kept for the head last used."""
         if self._folded is None or self._folded[0] is not head:
-            vectors = torch.from_numpy(np.concatenate([head.classes, head.background]))
-            self._folded = (
-                head,
-                prepare(self._network.fold(vectors, self._scale), self.device, self.dtype),
-            )
+            vectors = torch.from_numpy(np.concatenate([head.background, head.texts]))
+            groups = [n for n in (len(head.background), *head.counts) if n]
+            folded = self._network.fold(vectors, groups, self._scale)
+            self._folded = (head, prepare(folded, self.device, self.dtype))
         return self._folded[1]
