@@ -368,6 +368,7 @@ def make(limit):
             work.write(grid.window, labels)
         resource.setrlimit(resource.RLIMIT_FSIZE, (limit, resource.RLIM_INFINITY))
         stamp(work.path, spec)
+        work.check()
         write_cog(work.path, publication.part(target), spec)
         publication.commit()
 

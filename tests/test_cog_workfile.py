@@ -103,8 +103,9 @@ def test_a_file_that_reads_back_differently_is_refused(
             dataset.write(np.zeros((1, 88, 88), np.uint8), window=workfile._raw(Window(512, 512, 88, 88)))
 
     monkeypatch.setattr(work, "_dataset", type("Lossy", (), {"close": staticmethod(lose_a_block)})())
+    work.close()
     with pytest.raises(OutputError) as caught:
-        work.close()
+        work.check()
     assert caught.value.id == "E-output-damaged"
 
 

@@ -6,13 +6,16 @@ import hashlib
 
 import numpy as np
 import pytest
+import rasterio
+from rasterio.windows import Window as RasterioWindow
 
 import rsov.models.registry as registry
-from rsov.errors import InputError, Interrupted, ResourceError, UsageError
+from rsov.errors import InputError, Interrupted, OutputError, ResourceError, UsageError
 from rsov.jobs.predict import predict
 from rsov.jobs.predict_progress import Silent
 from rsov.jobs.stop import Stop
 from rsov.raster import preflight
+from rsov.raster.workfile import WorkRaster
 from tests.support.maps import run
 from tests.support.models import ColourSegmenter
 from tests.support.places import Watch, picture
@@ -122,3 +125,21 @@ def test_a_fault_in_the_model_leaves_nothing_and_an_older_map_as_it_was(ortho, o
     with pytest.raises(ZeroDivisionError):
         predict(ortho, "forest", out=out, model=Broken(), overwrite=True)
     watch.unchanged()
+
+
+@pytest.mark.parametrize("options", [{}, {"min_area": 400.0}])
+def test_a_work_file_that_lost_a_block_never_becomes_a_map(ortho, out, monkeypatch, options):
+    """As a disk does that says it has written: the block is zeros when it is read."""
+    close = WorkRaster.close
+
+    def lossy(raster):
+        close(raster)
+        with rasterio.open(raster.path, "r+") as dataset:
+            block = np.zeros((1, *(min(64, n) for n in dataset.shape)), np.uint8)
+            dataset.write(block, window=RasterioWindow(0, 0, block.shape[2], block.shape[1]))
+
+    monkeypatch.setattr(WorkRaster, "close", lossy)
+    with pytest.raises(OutputError) as caught:
+        run(ortho, out, **options)
+    assert caught.value.id == "E-output-damaged"
+    assert list(out.iterdir()) == []

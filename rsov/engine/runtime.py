@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import gc
 import importlib.util
 import os
 import re
@@ -90,8 +91,15 @@ def preload() -> None:
 
 
 def _import_torch() -> None:
-    with contextlib.suppress(Exception):  # whatever is wrong with it is told by the import that needs it
-        importlib.import_module("torch")
+    """Without garbage collection: it frees nothing there and takes a tenth of the time."""
+    collecting = gc.isenabled()
+    gc.disable()
+    try:
+        with contextlib.suppress(Exception):  # whatever is wrong with it is told by the import that needs it
+            importlib.import_module("torch")
+    finally:
+        if collecting:
+            gc.enable()
 
 
 def stand_back() -> None:

@@ -1,7 +1,7 @@
 """From the work files of a run to its outputs: sieve, COGs, polygons, areas, quicklook.
 
-The COG copies (in GDAL, without the interpreter's lock) and one pass over the labels in row blocks (areas,
-polygons, quicklook) run beside each other.
+The COG copies (in GDAL, without the interpreter's lock), one pass over the labels in row blocks (areas,
+polygons, quicklook) and the check of the work files run beside each other.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ class WorkFiles:
     def opened(
         cls, scratch: Callable[[str], Path], grid: Grid, legend: Legend, *, confidence: bool, probs: bool
     ) -> Iterator[WorkFiles]:
-        """New files; checked and closed at the end, and closed as well where one cannot be made."""
+        """New files; closed at the end, and closed as well where one cannot be made."""
         with contextlib.ExitStack() as stack:
 
             def scores(name: str, bands: int) -> WorkRaster:
@@ -82,6 +82,16 @@ class WorkFiles:
             self.confidence.write(pixels.window, pixels.confidence)
         if self.probs is not None and pixels.probs is not None:
             self.probs.write(pixels.window, pixels.probs)
+
+    def check(self) -> None:
+        """See that the closed files hold what was written.
+
+        Raises:
+            OutputError: one does not.
+        """
+        for raster in (self.labels, self.confidence, self.probs):
+            if raster is not None:
+                raster.check()
 
 
 class Tally:
@@ -163,7 +173,7 @@ class Finisher:
 
     @contextlib.contextmanager
     def sink(self) -> Iterator[WorkFiles]:
-        """Where the run writes; checked and closed at the end."""
+        """Where the run writes; closed at the end."""
         with WorkFiles.opened(
             self._publication.scratch,
             self._grid,
@@ -207,11 +217,14 @@ class Finisher:
                 self._stop.check()
                 write_cog(source, target, spec, threads=threads)
 
-        with ThreadPoolExecutor(1, "cog") as executor:
-            copied = executor.submit(copies)
-            tally = Tally(self._measured, self._legend.dtype)
-            polygons = self._polygons(labels, tally, parts, started, notices)
-            copied.result()
+        tally = Tally(self._measured, self._legend.dtype)
+        with ThreadPoolExecutor(2, "finish") as executor:
+            copied, checked = executor.submit(copies), executor.submit(work.check)
+            try:
+                polygons = self._polygons(labels, tally, parts, started, notices)
+                copied.result()
+            finally:
+                checked.result()  # work files that lost something explain every other fault
         areas = tally.areas(self._legend)
         self._publication.write(self._outputs.style, raster_qml(self._legend).encode("utf-8"))
         if self._look is not None and self._preview is not None and self._outputs.quicklook is not None:
@@ -225,6 +238,8 @@ class Finisher:
         pixels = least_pixels(self._options.min_area, self._measured)
         if pixels <= 1:
             return labels
+        if self._work is not None:
+            self._work.labels.check()  # a sieve would take lost pixels for regions
         target = self._publication.scratch("sieved.tif")
         changed = sieve(labels, target, pixels)
         self._stop.check()

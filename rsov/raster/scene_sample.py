@@ -21,6 +21,14 @@ if TYPE_CHECKING:
 _SIDE = 256
 _LATTICES = (6, 16)
 """Windows per axis; the second try is for pictures that are mostly nodata."""
+_BLOCKS = (64, 4096)
+"""Whole blocks of the file, for pictures that are nodata almost everywhere: those that hold most."""
+_FULL = 16
+"""A block stored in so many times fewer bytes than the largest holds one colour: no data, as a rule."""
+_BLOCK_PIXELS = 1 << 28
+"""In the blocks of a try: some seconds of reading."""
+_PIECE = 1 << 22
+"""Pixels read at once."""
 _ENOUGH = 20_000
 """Valid pixels that make percentiles steady."""
 
@@ -38,28 +46,28 @@ class Sample:
     isolated: float
 
 
-def take_sample(raw: RawReader, ds: DatasetReader, area: Window) -> Sample:
-    """Read windows spread over ``area`` (of the view)."""
+def take_sample(raw: RawReader, ds: DatasetReader) -> Sample:
+    """Read windows spread over the picture, then blocks that hold data, until there is enough.
+
+    Blocks that the file leaves out are passed over, whatever a reader of pixels takes them for.
+    """
     values: list[NDArray[Any]] = []
     alpha: list[NDArray[Any]] = []
     holes = pixels = 0
-    seen: set[tuple[int, int]] = set()
-    for lattice in _LATTICES:
-        for window in sample_windows(area, lattice, raw.block):
-            if (window.col, window.row) in seen or raw.absent(window):
+    seen: set[Window] = set()
+    for windows in _tries(raw, Window(0, 0, ds.width, ds.height)):
+        for window in windows:
+            stored = raw.stored(window)
+            if window in seen or not stored.any():
                 continue
-            seen.add((window.col, window.row))
+            seen.add(window)
             data, valid = raw.read(ds, window)
             if raw.bands.mask.kind == "alpha":
-                alpha.append(
-                    ds.read(
-                        raw.bands.mask.alpha, window=((window.row, window.bottom), (window.col, window.right))
-                    ).ravel()
-                )
+                alpha.append(ds.read(raw.bands.mask.alpha, window=window.slices())[stored])
             if raw.bands.mask.kind == "nodata" and valid is not None:
                 holes += _holes(valid)
             pixels += window.width * window.height
-            values.append(_colours(raw, data, valid))
+            values.append(_colours(raw, data, stored if valid is None else valid & stored))
         if sum(v.shape[1] for v in values) >= _ENOUGH:
             break
     dtype = np.uint8 if raw.bands.palette is not None else np.dtype(raw.bands.dtype)

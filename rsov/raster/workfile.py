@@ -119,23 +119,30 @@ class WorkRaster:
             del self._strips[key]
 
     def close(self) -> None:
-        """Write what is left and check that all of it can be read back.
+        """Write what is left.
 
         Raises:
-            OutputError: the disk is full, or what was written reads differently.
+            OutputError: the disk is full.
         """
         for key, strip in self._strips.items():
             self._flush(key, strip, strip.height)
         self._strips.clear()
         with writing(self.path):
             self._dataset.close()
-            with rasterio.open(self.path) as dataset:
-                for window, expected in self._sums.items():
-                    data = dataset.read(window=_raw(window))
-                    if zlib.crc32(data.data) != expected:
-                        raise OutputError.damaged(
-                            self.path, f"rows {window.row} to {window.bottom} read back differently"
-                        )
+
+    def check(self) -> None:
+        """See that a closed file holds what was written, by checksums; safe beside other readers.
+
+        Raises:
+            OutputError: it reads differently, or not at all.
+        """
+        with writing(self.path), rasterio.open(self.path) as dataset:
+            for window, expected in self._sums.items():
+                data = dataset.read(window=_raw(window))
+                if zlib.crc32(data.data) != expected:
+                    raise OutputError.damaged(
+                        self.path, f"rows {window.row} to {window.bottom} read back differently"
+                    )
 
     def abandon(self) -> None:
         """Close without a check: the file is of no use, and a fault here would hide what ended the run."""
