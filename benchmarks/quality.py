@@ -1,43 +1,40 @@
 """Quality of the shipped model on labelled data sets.
 
-    python benchmarks/quality.py --data DIR [--model FILE.safetensors] [--sets NAME ...]
+    python benchmarks/quality.py --data DIR [--model FILE.safetensors] [--sets NAME ...] [--json FILE]
 
 One line per set: mean IoU of the classes that occur in the truth, the set's legend as prompts and no
-background, then the same with the default background vocabulary. Sets of bundle `no` were never trained on:
-all their pictures count. Of the others only the pictures of the validation split do; sets without any are
-listed. Sets of kind `single` have no legend to compete with: their one class is scored against the
-background vocabulary.
+background; the same with the default background vocabulary; with the names alone, with a bag of three words
+that no training saw, and with one such word at a time (mean over the words); IoU of the prompts `forest` and
+`road` of a run with these two; share of the pixels of prompted classes that become none of them, and of all
+pixels that get a class from `glacier,airport`; calibration error of the confidence. Sets of bundle `no` were
+never trained on: all their pictures count. Of the others only the pictures of the validation split do; sets
+without any are listed. Sets of kind `single` have no legend to compete with: their one class is scored
+against the background vocabulary.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import math
 import sys
-import time
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 
-from rsov.datasets.sets import DataSet, PictureRef, SetClass, find_sets
+from rsov.datasets.sets import DataSet, PictureRef, find_sets
 from rsov.engine.runtime import keep_freed_memory
 from rsov.jobs.train.checkpoint import load_weights
-from rsov.jobs.train.evaluate import Reader, SetScore, ready, score_set, unseen_words
-from rsov.jobs.train.export import GSD, GSD_RANGE
+from rsov.jobs.train.evaluate import Reader, Score, ready, score_set
+from rsov.jobs.train.export import GSD, GSD_RANGE, TEMPERATURE
+from rsov.jobs.train.questions import questions
 from rsov.models.bundled.network import BundledNetwork
 from rsov.models.bundled.weights import load_bundled
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-
-_WORDS: dict[str, Callable[[SetClass], Sequence[str]]] = {
-    "bag": lambda item: item.bag,
-    "name": lambda item: (item.name,),
-    "unseen": unseen_words,
-}
-_CHECKPOINT_GSD = (GSD, GSD_RANGE)
+    from collections.abc import Iterable, Mapping
 
 
 def pictures_of(dataset: DataSet) -> tuple[str, tuple[PictureRef, ...]]:
@@ -46,31 +43,88 @@ def pictures_of(dataset: DataSet) -> tuple[str, tuple[PictureRef, ...]]:
     return part, dataset.pictures(part)  # type: ignore[arg-type]  # a str that is one of the literals
 
 
-def load(path: Path | None) -> tuple[BundledNetwork, float, tuple[float, float]]:
-    """A bundle, or the averaged weights of a checkpoint of the trainer."""
+def load(path: Path | None) -> tuple[BundledNetwork, Reader, float]:
+    """A bundle, or the averaged weights of a checkpoint of the trainer; how it reads, and its temperature."""
     if path is not None and not path.with_suffix(".json").exists():
         network = BundledNetwork()
         network.load_state_dict(load_weights(path, "average"))
-        return network.eval(), *_CHECKPOINT_GSD
+        return network.eval(), Reader(GSD, GSD_RANGE), TEMPERATURE
     network, card = load_bundled(path)
-    return network, card.gsd, card.gsd_range
+    return network, Reader(card.gsd, card.gsd_range), card.temperature
 
 
-def line(score: SetScore, part: str, seconds: float) -> str:
-    """One row of the table."""
-    kind = "single" if score.single else "dense"
-    return (
-        f"{score.dataset:28s} {part:4s} {score.pictures:4d} {kind:7s} {100 * score.mean_iou:6.1f} "
-        f"{100 * score.mean_rival_iou:8.1f} {seconds:7.1f}"
+def means(records: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
+    """Mean over the sets that have a figure."""
+
+    def mean(values: Iterable[float]) -> float:
+        known = [value for value in values if not math.isnan(value)]
+        return sum(known) / len(known) if known else math.nan
+
+    rows = list(records)
+    found: dict[str, Any] = {key: mean(row.get(key, math.nan) for row in rows) for key in COLUMNS.values()}
+    found["forest_road"] = {
+        prompt: mean(row.get("forest_road", {}).get(prompt, math.nan) for row in rows) for prompt in PROMPTS
+    }
+    return found
+
+
+def record(dataset: DataSet, part: str, scores: Mapping[str, Score], temperature: float) -> dict[str, Any]:
+    """The figures of a set; shares and IoU of 0..1, NaN where there is no truth."""
+    single = dataset.kind == "single"
+
+    def miou(name: str) -> float:
+        return scores[name].mean_rival_iou if single else scores[name].mean_iou
+
+    bag = scores["bag"]
+    found: dict[str, Any] = {
+        "part": part,
+        "kind": dataset.kind,
+        "miou": miou("bag"),
+        "miou_background": bag.mean_rival_iou,
+        "iou": _named(bag, bag.rival_iou if single else bag.iou),
+        "iou_background": _named(bag, bag.rival_iou),
+        "name": miou("name"),
+        "unseen": miou("unseen"),
+        "unseen_one": float(np.mean([miou(name) for name in scores if name.startswith("unseen ")])),
+        "lost": bag.lost,
+        "reliability": {
+            key: getattr(bag.reliability, key).tolist() for key in ("pixels", "confidence", "right")
+        },
+        "calibration_error": bag.reliability.error(temperature),
+    }
+    if "forest,road" in scores:
+        found["forest_road"] = _named(scores["forest,road"], scores["forest,road"].rival_iou)
+    if "glacier,airport" in scores:
+        found["absent"] = scores["glacier,airport"].taken
+    return found
+
+
+def _named(score: Score, values: list[float]) -> dict[str, float]:
+    return {name: value for (name, _), value in zip(score.question.prompts, values, strict=True)}
+
+
+COLUMNS = {
+    "mIoU": "miou", "+backgr": "miou_background", "names": "name", "unseen": "unseen", "one": "unseen_one",
+    "lost": "lost", "absent": "absent", "ECE": "calibration_error",
+}  # fmt: skip
+PROMPTS = ("forest", "road")
+
+
+def line(name: str, kind: str, part: str, found: Mapping[str, Any]) -> str:
+    """One row of the table, in per cent."""
+    cells = [found.get(key, math.nan) for key in COLUMNS.values()]
+    cells += [found.get("forest_road", {}).get(prompt, math.nan) for prompt in PROMPTS]
+    return f"{name:25s} {part:4s} {kind:6s}" + "".join(
+        f"{'-':>8s}" if math.isnan(value) else f"{100 * value:8.1f}" for value in cells
     )
 
 
-def detail(score: SetScore) -> str:
+def detail(found: Mapping[str, Any]) -> str:
     """IoU of every class with truth: legend alone / with the background."""
     cells = [
-        f"{name} {100 * a:.0f}/{100 * b:.0f}"
-        for name, a, b in zip(score.names, score.iou, score.rival_iou, strict=True)
-        if not np.isnan(a)
+        f"{name} {100 * value:.0f}/{100 * found['iou_background'][name]:.0f}"
+        for name, value in found["iou"].items()
+        if not math.isnan(value)
     ]
     return "    " + ", ".join(cells)
 
@@ -89,9 +143,8 @@ def main() -> int:
     parser.add_argument(
         "--no-stretch", action="store_true", help="leave the values of the pictures as they are"
     )
-    parser.add_argument(
-        "--words", choices=tuple(_WORDS), default="bag", help="prompts: name and synonyms, name, unseen words"
-    )
+    parser.add_argument("--all", action="store_true", help="all pictures of a set, the train split too")
+    parser.add_argument("--temperature", type=float, help="of the confidence, instead of the card's")
     parser.add_argument("--precision", choices=("fp32", "bf16"), default="fp32")
     parser.add_argument("--threads", type=int, default=0)
     parser.add_argument("--classes", action="store_true", help="print the IoU of every class")
@@ -100,39 +153,38 @@ def main() -> int:
     keep_freed_memory()
     if options.threads:
         torch.set_num_threads(options.threads)
-    network, gsd, gsd_range = load(options.model)
-    reader = Reader(options.gsd or gsd, tuple(options.range or gsd_range), not options.no_stretch)
+    network, reader, temperature = load(options.model)
+    temperature = options.temperature or temperature
+    reader = Reader(
+        options.gsd or reader.gsd, tuple(options.range or reader.gsd_range), not options.no_stretch
+    )
     network = ready(network, torch.bfloat16 if options.precision == "bf16" else torch.float32)
     found, skipped = find_sets(options.data)
     wanted = set(options.sets or [])
-    print(f"{'set':28s} {'part':4s} {'n':>4s} {'kind':7s} {'mIoU':>6s} {'+backgr.':>8s} {'s':>7s}")
-    without, record = [], {}
+    print(f"{'set':25s} {'part':4s} {'kind':6s}" + "".join(f"{name:>8s}" for name in (*COLUMNS, *PROMPTS)))
+    without, records = [], {}
     for dataset in found:
         if wanted and dataset.name not in wanted and not ("transfer" in wanted and dataset.bundle == "no"):
             continue
         part, refs = pictures_of(dataset)
+        if options.all:
+            part, refs = "all", dataset.pictures("all")
         if not refs:
             without.append(dataset.name)
             continue
-        start = time.monotonic()
-        score = score_set(network, dataset, refs, reader, _WORDS[options.words])
-        print(line(score, part, time.monotonic() - start), flush=True)
+        scores = score_set(network, refs, reader, questions(dataset))
+        records[dataset.name] = row = record(dataset, part, scores, temperature)
+        print(line(dataset.name, dataset.kind, part, row), flush=True)
         if options.classes:
-            print(detail(score), flush=True)
-        record[dataset.name] = {
-            "part": part,
-            "pictures": score.pictures,
-            "miou": score.mean_iou,
-            "miou_background": score.mean_rival_iou,
-            "iou": dict(zip(score.names, score.iou, strict=True)),
-            "iou_background": dict(zip(score.names, score.rival_iou, strict=True)),
-        }
+            print(detail(row), flush=True)
+    if records:
+        print(line("mean", "", "", means(records.values())))
     if without:
         print("without validation pictures:", ", ".join(without))
     if not wanted and skipped:
         print("of another sort, not measured here:", ", ".join(item.name for item in skipped))
     if options.json:
-        options.json.write_text(json.dumps(record, indent=1), encoding="utf-8")
+        options.json.write_text(json.dumps(records, indent=1), encoding="utf-8")
     return 0
 
 

@@ -21,6 +21,7 @@ from rsov.jobs.train.bundled import Recipe, train_bundled, training_sets
 from rsov.jobs.train.evaluate import Reader, ready, score_set
 from rsov.jobs.train.export import export_bundle
 from rsov.jobs.train.loop import LAST, LoopSettings
+from rsov.jobs.train.questions import questions
 from rsov.models.bundled.weights import load_bundled
 
 if TYPE_CHECKING:
@@ -81,9 +82,13 @@ def test_from_folder_to_bundle(data: Path, tmp_path: Path) -> None:
     assert read == card
 
     item = read_set(data / "foreign")
-    score = score_set(ready(network, torch.float32), item, item.val, Reader(read.gsd, read.gsd_range))
-    assert score.legend.sum() == score.rival.sum() == 192 * 160
-    assert 0 <= score.mean_iou <= 1
+    scores = score_set(
+        ready(network, torch.float32), item.val, Reader(read.gsd, read.gsd_range), questions(item)
+    )
+    for score in scores.values():
+        assert score.legend.sum() == score.rival.sum() == score.anywhere.sum() == 192 * 160
+        assert score.reliability.pixels.sum(1) == pytest.approx(48 * 40)
+    assert 0 <= scores["bag"].mean_iou <= 1
 
 
 def test_other_seeds_give_other_weights(data: Path, tmp_path: Path) -> None:

@@ -1,31 +1,28 @@
-"""Scores of a network on labelled data sets: one confusion matrix per set, legend alone and with rivals."""
+"""Answers of a network to questions about labelled sets: confusion matrices and reliability."""
 
 from __future__ import annotations
 
 import copy
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
+from torch.nn import functional
 
 from rsov.datasets.pictures import joint_percentiles, joint_stretch, read_picture
-from rsov.datasets.sets import IGNORE, OTHER, DataSet, PictureRef, SetClass
-from rsov.models.bundled.network import SIZE_MULTIPLE, STRIDE, BundledNetwork, FoldedHead, channels_last
-from rsov.models.protocol import Head, text_head
-from rsov.text.background import choose_background
-from rsov.text.concepts import concepts
-from rsov.text.encoder import encode
-from rsov.types import Legend, LegendClass
+from rsov.models.bundled.network import SIZE_MULTIPLE, STRIDE, BundledNetwork, channels_last
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Iterator, Sequence
 
     from numpy.typing import NDArray
 
-_GREY = (127, 127, 127)
+    from rsov.datasets.sets import PictureRef
+    from rsov.jobs.train.questions import Question
+
 _TILE = 1024
 _MARGIN = 96
 _MAX_ENLARGEMENT = 4.0
@@ -51,42 +48,100 @@ class Reader:
         return min(own / high, _MAX_ENLARGEMENT) if own > high else 1.0
 
 
-@dataclass
-class SetScore:
-    """Confusion matrices [truth, prediction] of a set.
+TEMPERATURES = (1.0, 1.2, 1.4, 1.7, 2.0, 2.4, 2.8, 3.3)
+"""Of the softmax, relative to the network's own scale: what :class:`Reliability` is counted for."""
+BINS = 20
 
-    `names` are the legend's; in `rival` the last column counts pixels that a background name took.
+
+@dataclass
+class Reliability:
+    """Confidence against truth over labelled pixels, each [temperature, bin].
+
+    Number of pixels, sum of their confidence, number of right ones.
     """
 
-    dataset: str
-    names: list[str]
-    pictures: int
-    legend: NDArray[np.int64] = field(repr=False)
-    rival: NDArray[np.int64] = field(repr=False)
-    single: bool = False
+    pixels: NDArray[np.float64] = field(default_factory=lambda: np.zeros((len(TEMPERATURES), BINS)))
+    confidence: NDArray[np.float64] = field(default_factory=lambda: np.zeros((len(TEMPERATURES), BINS)))
+    right: NDArray[np.float64] = field(default_factory=lambda: np.zeros((len(TEMPERATURES), BINS)))
+
+    def add(self, logits: Tensor, truth: NDArray[np.int64]) -> None:
+        """Logits [K, N] of pixels at temperature 1 and their class [N]."""
+        hit = (logits.argmax(0).numpy() == truth).astype(float)
+        for row, temperature in enumerate(TEMPERATURES):
+            best = torch.softmax(logits / temperature, 0).amax(0).double().numpy()
+            bins = np.minimum((best * BINS).astype(int), BINS - 1)
+            self.pixels[row] += np.bincount(bins, minlength=BINS)
+            self.confidence[row] += np.bincount(bins, best, BINS)
+            self.right[row] += np.bincount(bins, hit, BINS)
+
+    def error(self, temperature: float) -> float:
+        """Expected calibration error: mean distance of confidence and accuracy of a bin, weighted by pixels.
+
+        At the counted temperature nearest to the given one.
+        """
+        row = min(range(len(TEMPERATURES)), key=lambda i: abs(TEMPERATURES[i] - temperature))
+        return float(np.abs(self.confidence - self.right)[row].sum() / max(self.pixels[row].sum(), 1.0))
+
+
+@dataclass
+class Score:
+    """What a question found in a set: confusion matrices [truth, prediction].
+
+    In `legend` the prompts stand alone; in `rival` the default background competes, and its last column
+    counts pixels that a background name took. `anywhere` are the pixels of each column of `rival` with or
+    without a label.
+    """
+
+    question: Question
+    legend: NDArray[np.int64] = field(init=False, repr=False)
+    rival: NDArray[np.int64] = field(init=False, repr=False)
+    anywhere: NDArray[np.int64] = field(init=False, repr=False)
+    reliability: Reliability = field(default_factory=Reliability, repr=False)
+
+    def __post_init__(self) -> None:
+        n = len(self.question.prompts) + 1
+        self.legend, self.rival = np.zeros((n, n), np.int64), np.zeros((n, n), np.int64)
+        self.anywhere = np.zeros(n, np.int64)
 
     @property
     def iou(self) -> list[float]:
-        """IoU per class, NaN without truth: legend alone; of kind single: against the background."""
-        return class_iou(self.rival if self.single else self.legend)
+        """IoU per prompt, NaN without truth: prompts alone."""
+        return class_iou(self.legend)
 
     @property
     def rival_iou(self) -> list[float]:
-        """IoU of each class when the background vocabulary competes."""
-        return class_iou(self.rival)
+        """IoU of each prompt against the background vocabulary, which is right where the truth is `other`."""
+        matrix, other = self.rival.copy(), self.question.other
+        if other >= 0:
+            matrix[:, other] += matrix[:, -1]
+            matrix[:, -1] = 0
+        return class_iou(matrix)
 
     @property
     def mean_iou(self) -> float:
-        """Mean IoU of the classes that occur in the truth."""
-        return float(np.nanmean(self.iou))
+        """Mean IoU of the prompts that occur in the truth."""
+        return _mean(self.iou)
 
     @property
     def mean_rival_iou(self) -> float:
         """The same with the background vocabulary; `other` is left out."""
-        values = [
-            v for v, n in zip(self.rival_iou, self.names, strict=True) if n != OTHER and not np.isnan(v)
-        ]
-        return float(np.mean(values)) if values else float("nan")
+        return _mean([v for i, v in enumerate(self.rival_iou) if i != self.question.other])
+
+    @property
+    def lost(self) -> float:
+        """Share of the pixels of prompted classes that become none of them."""
+        rows = [i for i in range(len(self.question.prompts)) if i != self.question.other]
+        return float(self.rival[rows, -1].sum() / max(self.rival[rows].sum(), 1))
+
+    @property
+    def taken(self) -> float:
+        """Share of all pixels that get a class."""
+        return float(self.anywhere[:-1].sum() / max(self.anywhere.sum(), 1))
+
+
+def _mean(values: Sequence[float]) -> float:
+    known = [value for value in values if not np.isnan(value)]
+    return float(np.mean(known)) if known else float("nan")
 
 
 def class_iou(matrix: NDArray[np.int64]) -> list[float]:
@@ -101,26 +156,6 @@ def class_iou(matrix: NDArray[np.int64]) -> list[float]:
         return [
             float(h / (t + f - h)) if t else float("nan") for h, t, f in zip(hit, truth, found, strict=True)
         ]
-
-
-def make_head(
-    classes: Sequence[SetClass], words: Callable[[SetClass], Sequence[str]], dim: int
-) -> tuple[Head, int]:
-    """The head of a set's legend as prediction would make it, and the column of its class `other` or -1.
-
-    The default background is that of the other classes.
-    """
-    items = [LegendClass(i + 1, c.name, tuple(words(c)), _GREY) for i, c in enumerate(classes)]
-    named = Legend(tuple(i for i in items if i.name != OTHER))
-    background = choose_background(named, None, encode)
-    other = next((i for i, c in enumerate(classes) if c.name == OTHER), -1)
-    return text_head(Legend(tuple(items)), background, encode, dim), other
-
-
-def unseen_words(item: SetClass) -> tuple[str, ...]:
-    """The texts of a class's concept that no training sees; the bag where the concept keeps none back."""
-    concept = concepts().find(item.name)
-    return concept.held_out if concept is not None and concept.held_out else item.bag
 
 
 def _windows(length: int) -> Iterator[tuple[int, int, int, int]]:
@@ -139,10 +174,10 @@ def _windows(length: int) -> Iterator[tuple[int, int, int, int]]:
         )
 
 
-def predict(
-    network: BundledNetwork, head: FoldedHead, rgb: NDArray[np.uint8]
-) -> Iterator[tuple[tuple[slice, slice], Tensor]]:
-    """Scores of a picture [H, W, 3] tile by tile: the place kept, and scores [K, h, w] float32 there."""
+def features(
+    network: BundledNetwork, rgb: NDArray[np.uint8]
+) -> Iterator[tuple[tuple[slice, slice], Tensor, tuple[slice, slice]]]:
+    """Features of a picture [H, W, 3] tile by tile: place kept, [1, C, h, w], what is kept of its pixels."""
     height, width = rgb.shape[:2]
     dtype = next(network.parameters()).dtype
     for top, bottom, keep_top, keep_bottom in _windows(height):
@@ -155,15 +190,11 @@ def predict(
                 .to(dtype)
                 .contiguous(memory_format=torch.channels_last)
             )
-            with torch.inference_mode():
-                scores = torch.nn.functional.interpolate(
-                    head(network.features(x)),
-                    scale_factor=float(STRIDE),
-                    mode="bilinear",
-                    align_corners=False,
-                )[0]
-            inside = scores[:, keep_top - top : keep_bottom - top, keep_left - left : keep_right - left]
-            yield (slice(keep_top, keep_bottom), slice(keep_left, keep_right)), inside
+            yield (
+                (slice(keep_top, keep_bottom), slice(keep_left, keep_right)),
+                network.features(x),
+                (slice(keep_top - top, keep_bottom - top), slice(keep_left - left, keep_right - left)),
+            )
 
 
 def ready(network: BundledNetwork, dtype: torch.dtype) -> BundledNetwork:
@@ -187,58 +218,75 @@ def read_scaled(ref: PictureRef, reader: Reader) -> tuple[NDArray[np.uint8], NDA
     return rgb, label
 
 
+class _Asked:
+    """One question while a set is read: its head, its score, and the maps of the picture at hand."""
+
+    def __init__(self, network: BundledNetwork, question: Question) -> None:
+        self.score = Score(question)
+        self.k = len(question.prompts)
+        head = question.head(network.shape.dim)
+        vectors = torch.from_numpy(np.concatenate([head.texts, head.background]))
+        rivals = [len(head.background)] if len(head.background) else []
+        self._fold = network.fold(vectors, [*head.counts, *rivals]).to(next(network.parameters()).dtype)
+
+    def begin(self, shape: tuple[int, ...], truth: NDArray[np.int64]) -> None:
+        """A picture of this shape at the reader's GSD; truth at the labels' own."""
+        self._truth = truth
+        self._near = _to(truth.astype(np.int32), shape)
+        self._legend, self._rival = np.zeros(shape, np.uint8), np.zeros(shape, np.uint8)
+
+    def tile(self, place: tuple[slice, slice], cells: Tensor, inside: tuple[slice, slice]) -> None:
+        """Decide the pixels of a tile."""
+        scores = functional.interpolate(
+            self._fold(cells), scale_factor=float(STRIDE), mode="bilinear", align_corners=False
+        )[0][:, *inside]
+        self._legend[place] = scores[: self.k].argmax(0).numpy()
+        if self.score.question.other >= 0:
+            scores[self.score.question.other] = -torch.inf
+        self._rival[place] = scores.argmax(0).numpy()
+        truth = self._near[place][::STRIDE, ::STRIDE]
+        counted = truth >= 0
+        if self.score.question.other >= 0:
+            counted &= truth != self.score.question.other
+        some = scores[:, ::STRIDE, ::STRIDE][:, torch.from_numpy(counted)]
+        self.score.reliability.add(some.float(), truth[counted].astype(np.int64))
+
+    def end(self) -> None:
+        """Count the picture."""
+        for matrix, predicted in ((self.score.legend, self._legend), (self.score.rival, self._rival)):
+            _count(matrix, self._truth, _to(predicted, self._truth.shape))
+        self.score.anywhere += np.bincount(self._rival.ravel(), minlength=self.k + 1)
+
+
 def score_set(
-    network: BundledNetwork,
-    dataset: DataSet,
-    refs: Sequence[PictureRef],
-    reader: Reader,
-    words: Callable[[SetClass], Sequence[str]] = lambda item: item.bag,
-) -> SetScore:
-    """Confusion matrices of a set.
+    network: BundledNetwork, refs: Sequence[PictureRef], reader: Reader, asked: Sequence[Question]
+) -> dict[str, Score]:
+    """Answers to several questions by name, from one pass over the pictures.
 
-    `network` comes from :func:`ready`; `words` gives the prompts of a class.
+    `network` comes from :func:`ready`.
     """
-    single = dataset.kind == "single"
-    classes = [c for c in dataset.classes if not (single and c.name == OTHER)]
-    k = len(classes)
-    head, other = make_head(classes, words, network.shape.dim)
-    vectors = torch.from_numpy(np.concatenate([head.texts, head.background]))
-    rivals = [len(head.background)] if len(head.background) else []
-    folded = network.fold(vectors, [*head.counts, *rivals]).to(next(network.parameters()).dtype)
-    index = np.full(256, k, np.int64)
-    index[IGNORE] = -1
-    for i, item in enumerate(classes):
-        index[item.id] = i
-    score = SetScore(
-        dataset.name,
-        [c.name for c in classes],
-        len(refs),
-        np.zeros((k + 1, k + 1), np.int64),
-        np.zeros((k + 1, k + 1), np.int64),
-        single,
-    )
-    for ref in refs:
-        rgb, label = read_scaled(ref, reader)
-        legend = np.zeros(rgb.shape[:2], np.uint8)
-        rival = np.zeros(rgb.shape[:2], np.uint8)
-        for place, scores in predict(network, folded, rgb):
-            legend[place] = scores[:k].argmax(0).numpy()
-            if other >= 0:
-                scores[other] = -torch.inf
-            rival[place] = scores.argmax(0).numpy()
-        truth = index[label]
-        for matrix, predicted in ((score.legend, legend), (score.rival, rival)):
-            _count(matrix, truth, _to(predicted, label.shape))
-    if other >= 0:  # a background name is right where the truth is `other`
-        score.rival[:, other] += score.rival[:, k]
-        score.rival[:, k] = 0
-    return score
+    with torch.inference_mode():
+        parts = [_Asked(network, question) for question in asked]
+        for ref in refs:
+            rgb, label = read_scaled(ref, reader)
+            for part in parts:
+                part.begin(rgb.shape[:2], part.score.question.truth[label])
+            for place, cells, inside in features(network, rgb):
+                for part in parts:
+                    part.tile(place, cells, inside)
+            for part in parts:
+                part.end()
+    return {part.score.question.name: part.score for part in parts}
 
 
-def _to(predicted: NDArray[np.uint8], shape: tuple[int, ...]) -> NDArray[np.uint8]:
-    if predicted.shape == shape:
-        return predicted
-    return np.asarray(Image.fromarray(predicted).resize((shape[1], shape[0]), Image.Resampling.NEAREST))
+A = TypeVar("A", bound=np.generic)
+
+
+def _to(values: NDArray[A], shape: tuple[int, ...]) -> NDArray[A]:
+    """Nearest values at another size."""
+    if values.shape == shape:
+        return values
+    return np.asarray(Image.fromarray(values).resize((shape[1], shape[0]), Image.Resampling.NEAREST))
 
 
 def _count(matrix: NDArray[np.int64], truth: NDArray[np.int64], predicted: NDArray[np.uint8]) -> None:
