@@ -104,14 +104,22 @@ class Directory:
         inside = index % max(1, rows * columns)
         return inside // columns, inside % columns, int(self.offsets[index])
 
-    def sparse(self) -> NDArray[np.bool_] | None:
-        """(block rows, block columns), true where no plane has data; None if all blocks are there."""
+    def stored(self) -> NDArray[np.uint64] | None:
+        """Bytes of each block (block rows, block columns), of all planes; None if the file does not say."""
         rows, columns = self.blocks
         planes = self.samples if self.planar else 1
-        if len(self.counts) != rows * columns * planes or self.counts.all():
+        if len(self.counts) != rows * columns * planes:
             return None
-        absent: NDArray[np.bool_] = (self.counts.reshape(planes, rows, columns) == 0).all(0)
-        return absent if absent.any() else None
+        total: NDArray[np.uint64] = self.counts.reshape(planes, rows, columns).sum(0, dtype=np.uint64)
+        return total
+
+    def sparse(self) -> NDArray[np.bool_] | None:
+        """(block rows, block columns), true where no plane has data; None if all blocks are there."""
+        stored = self.stored()
+        if stored is None or stored.all():
+            return None
+        absent: NDArray[np.bool_] = stored == 0
+        return absent
 
 
 def read_directories(file: BinaryIO) -> list[Directory]:

@@ -104,10 +104,11 @@ def open_scene(
         decode_apart(source, options)
     descriptor = os.open(path, os.O_RDONLY)
     try:
-        opened = _checked(source, options, memory, notices)
+        file, opened = _checked(source, options, memory, notices)
         grid = opened.place.grid
         region, aoi = _mapped(opened, options)
-        raw, sample = _sampled(opened, options, path.name, notices)
+        sample = _sampled(file, options, path.name, notices)
+        raw = _raw_reader(opened, options)
         scale = choose_scale(opened.place.gsd, model_gsd, model_gsd_range, options.work_gsd, notices)
         work = work_grid(grid.width, grid.height, scale)
         radiometry = stats or _estimated(raw, sample, rule, work.width * work.height)
@@ -149,14 +150,15 @@ def _warn_about_drivers(notices: Notices) -> None:
         )
 
 
-def _checked(source: Source, options: ReadOptions, memory: int, notices: Notices) -> _Opened:
+def _checked(source: Source, options: ReadOptions, memory: int, notices: Notices) -> tuple[_Opened, _Opened]:
     try:
         return _open(source, options, memory, notices)
     except gdal_errors() as error:
         raise open_error(source, error) from error
 
 
-def _open(source: Source, options: ReadOptions, memory: int, notices: Notices) -> _Opened:
+def _open(source: Source, options: ReadOptions, memory: int, notices: Notices) -> tuple[_Opened, _Opened]:
+    """The file as it is, and the view of it that is mapped."""
     name, view = source.path.name, View(source)
     with view.open() as ds:
         check_crs(ds, options, name)
@@ -177,8 +179,9 @@ def _open(source: Source, options: ReadOptions, memory: int, notices: Notices) -
             from rasterio.crs import CRS
 
             warp = upright(turned, ds.width, ds.height, CRS.from_epsg(3857))
+    file = _Opened(view, place, bands, block, facts)
     if warp is None:
-        return _Opened(view, place, bands, block, facts)
+        return file, file
     view = view.warped(warp)
     if warp.exact:
         place = replace(place, grid=Grid(warp.grid.width, warp.grid.height, Affine.identity(), None))
@@ -193,7 +196,7 @@ def _open(source: Source, options: ReadOptions, memory: int, notices: Notices) -
             full = _FULL_ALPHA.get(bands.dtype, 255)
             mask = MaskPlan("alpha", ds.count, (full + 1) / 2, finite=bands.mask.finite)
             bands = replace(bands, mask=mask)
-    return _Opened(view, place, bands, block, facts)
+    return file, _Opened(view, place, bands, block, facts)
 
 
 def _check_block(source: Source, ds: DatasetReader, limit: int) -> None:
@@ -276,11 +279,11 @@ def _raw_reader(opened: _Opened, options: ReadOptions) -> RawReader:
     return RawReader(opened.view, opened.bands, opened.block, sparse, skip_bad, BadBlocks())
 
 
-def _sampled(opened: _Opened, options: ReadOptions, name: str, notices: Notices) -> tuple[RawReader, Sample]:
+def _sampled(file: _Opened, options: ReadOptions, name: str, notices: Notices) -> Sample:
     """The sample, of the whole picture even where a part is asked for: maps of neighbouring parts meet."""
-    raw = _raw_reader(opened, options)
-    with opened.view.open() as ds:
-        sample = take_sample(raw, ds, opened.place.grid.window)
+    raw = _raw_reader(file, options)
+    with file.view.open() as ds:
+        sample = take_sample(raw, ds)
     if sample.isolated > 0.01:
         notices.warn(
             "W-nodata-holes",
@@ -289,15 +292,19 @@ def _sampled(opened: _Opened, options: ReadOptions, name: str, notices: Notices)
         )
     if sample.values.shape[1] == 0:
         notices.warn("W-no-valid", f"{name}: no valid pixel in the sample; the picture may be all nodata")
-    elif options.nodata is None and opened.bands.mask.kind in ("none", "nodata"):
+    elif options.nodata is None and file.bands.mask.kind in ("none", "nodata"):
         black = float((sample.values == 0).all(0).mean())
+        directory = file.view.source.directory
+        sparse = directory.sparse() if directory is not None else None
+        if sparse is not None and raw.sparse is None:  # left out of the file and of the sample, and read as 0
+            black += float(sparse.mean()) * (1 - black)
         if _COLLAR < black < 1:
             notices.warn(
                 "W-nodata-undeclared",
                 f"{name}: {black:.0%} of the pixels are 0 in all bands and count as picture: the file does "
                 "not say that 0 is nodata; if they are a frame around it: --nodata 0, else --nodata none",
             )
-    return raw, sample
+    return sample
 
 
 def _mapped(opened: _Opened, options: ReadOptions) -> tuple[Window, AreaOfInterest | None]:
@@ -346,7 +353,7 @@ def _judge_alpha(
         return bands
     name, shape = view.source.path.name, ds.block_shapes[bands.indexes[0] - 1]
     raw = RawReader(view, bands, shape, None, options.on_bad_block == "nodata", BadBlocks())
-    values = take_sample(raw, ds, Window(0, 0, ds.width, ds.height)).alpha
+    values = take_sample(raw, ds).alpha
     largest = int(values.max()) if values.size else 0
     full = next(top for top in (1, 255, np.iinfo(dtype).max) if largest <= top)  # 8 bits in 16 are common
     between = values[(values != 0) & (values != full)]

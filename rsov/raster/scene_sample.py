@@ -1,6 +1,7 @@
 """A few windows of the full-resolution picture: what the radiometry is estimated from.
 
-Never from overviews, which may show another picture (R17). The windows are the same for the same file.
+Never from overviews, which may show another picture (R17), and of the file as it is, not of a warped view:
+the same file has the same radiometry on every grid.
 """
 
 from __future__ import annotations
@@ -13,6 +14,8 @@ import numpy as np
 from rsov.types import Window
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from numpy.typing import NDArray
     from rasterio.io import DatasetReader
 
@@ -27,10 +30,10 @@ _FULL = 16
 """A block stored in so many times fewer bytes than the largest holds one colour: no data, as a rule."""
 _BLOCK_PIXELS = 1 << 28
 """In the blocks of a try: some seconds of reading."""
-_PIECE = 1 << 22
-"""Pixels read at once."""
-_ENOUGH = 20_000
-"""Valid pixels that make percentiles steady."""
+_PIECE, _KEPT = 1 << 22, 1 << 24
+"""Pixels read at once, and kept of all windows of a try."""
+_ENOUGH = 6 * _SIDE**2
+"""Valid pixels that make percentiles steady: neighbours are alike, so those of several windows."""
 
 
 @dataclass(frozen=True)
@@ -47,28 +50,35 @@ class Sample:
 
 
 def take_sample(raw: RawReader, ds: DatasetReader) -> Sample:
-    """Read windows spread over the picture, then blocks that hold data, until there is enough.
+    """Read windows spread over the picture, then blocks that hold most, until there are pixels enough.
 
-    Blocks that the file leaves out are passed over, whatever a reader of pixels takes them for.
+    Blocks that the file leaves out are passed over even where they count as picture: nobody saw them.
     """
     values: list[NDArray[Any]] = []
     alpha: list[NDArray[Any]] = []
-    holes = pixels = 0
+    holes = pixels = passed = 0
     seen: set[Window] = set()
-    for windows in _tries(raw, Window(0, 0, ds.width, ds.height)):
+    blocks = _Blocks.of(raw, ds.shape)
+    for windows in blocks.tries():
+        most = _KEPT // max(1, len(windows))
         for window in windows:
-            stored = raw.stored(window)
-            if window in seen or not stored.any():
+            if window in seen:
                 continue
             seen.add(window)
+            there = blocks.there(window)
+            if not there.any():
+                passed += there.size
+                continue
             data, valid = raw.read(ds, window)
             if raw.bands.mask.kind == "alpha":
-                alpha.append(ds.read(raw.bands.mask.alpha, window=window.slices())[stored])
+                rows, columns = (window.row, window.bottom), (window.col, window.right)
+                seen_alpha = ds.read(raw.bands.mask.alpha, window=(rows, columns))
+                alpha.append(_thinned(seen_alpha[there], most))
             if raw.bands.mask.kind == "nodata" and valid is not None:
                 holes += _holes(valid)
             pixels += window.width * window.height
-            values.append(_colours(raw, data, stored if valid is None else valid & stored))
-        if sum(v.shape[1] for v in values) >= _ENOUGH:
+            values.append(_thinned(_colours(raw, data, there if valid is None else valid & there), most))
+        if sum(v.shape[1] for v in values) >= _ENOUGH or pixels + passed >= ds.width * ds.height:
             break
     dtype = np.uint8 if raw.bands.palette is not None else np.dtype(raw.bands.dtype)
     return Sample(
@@ -78,10 +88,65 @@ def take_sample(raw: RawReader, ds: DatasetReader) -> Sample:
     )
 
 
-def _colours(raw: RawReader, data: NDArray[Any], valid: NDArray[np.bool_] | None) -> NDArray[Any]:
+def _colours(raw: RawReader, data: NDArray[Any], valid: NDArray[np.bool_]) -> NDArray[Any]:
+    """Valid samples (3, N) of a window."""
     if raw.bands.palette is not None:
         data = raw.bands.palette[data[0], :3].transpose(2, 0, 1)
-    return data.reshape(data.shape[0], -1) if valid is None else data[:, valid]
+    return data[:, valid]
+
+
+def _thinned(values: NDArray[Any], most: int) -> NDArray[Any]:
+    """Every so manieth, at most ``most``."""
+    return values[..., :: max(1, -(-values.shape[-1] // most))]
+
+
+@dataclass(frozen=True)
+class _Blocks:
+    """The blocks of a picture of ``width`` x ``height``: (rows, columns) of one, and the bytes of each."""
+
+    width: int
+    height: int
+    block: tuple[int, int]
+    stored: NDArray[np.uint64]
+
+    @classmethod
+    def of(cls, raw: RawReader, shape: tuple[int, int]) -> _Blocks:
+        """As the file says; all blocks are alike where it does not."""
+        directory, (h, w) = raw.view.source.directory, raw.block
+        stored = directory.stored() if directory is not None and directory.block == raw.block else None
+        if stored is None:
+            stored = np.ones((-(-shape[0] // h), -(-shape[1] // w)), np.uint64)
+        return cls(shape[1], shape[0], raw.block, stored)
+
+    def there(self, window: Window) -> NDArray[np.bool_]:
+        """The pixels (h, w) of a window whose blocks the file has."""
+        rows = np.arange(window.row, window.bottom) // self.block[0]
+        columns = np.arange(window.col, window.right) // self.block[1]
+        return self.stored[rows[:, None], columns] > 0
+
+    def tries(self) -> Iterator[list[Window]]:
+        """Windows to read, more and more of them."""
+        area = Window(0, 0, self.width, self.height)
+        for lattice in _LATTICES:
+            yield sample_windows(area, lattice, self.block)
+        for count in _BLOCKS:
+            yield self._fullest(min(count, _BLOCK_PIXELS // (self.block[0] * self.block[1])))
+
+    def _fullest(self, count: int) -> list[Window]:
+        """So many blocks, at least one, evenly taken from those that hold a picture, in pieces."""
+        h, w = self.block
+        full = np.argwhere(self.stored.astype(np.float64) * _FULL > self.stored.max())
+        if not len(full):
+            return []
+        chosen = full[np.unique(np.linspace(0, len(full) - 1, max(1, count)).round().astype(np.int64))]
+        step = max(1, _PIECE // w)
+        pieces = [
+            Window(c * w, top, w, min(step, (r + 1) * h - top))
+            for r, c in chosen.tolist()
+            for top in range(r * h, (r + 1) * h, step)
+        ]
+        area = Window(0, 0, self.width, self.height)
+        return [piece.intersect(area) for piece in pieces]
 
 
 def _holes(valid: NDArray[np.bool_]) -> int:
