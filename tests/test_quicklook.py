@@ -7,10 +7,10 @@ import io
 import numpy as np
 import pytest
 from affine import Affine
-from PIL import Image
+from PIL import Image, ImageChops
 from rasterio.crs import CRS
 
-from rsov.report.drawing import GAP, MARGIN, hatch, round_length
+from rsov.report.drawing import GAP, MARGIN, Pen, hatch, round_length
 from rsov.report.quicklook import MAX_WIDTH, Quicklook
 from rsov.report.summary import class_areas
 from rsov.types import NONE_COLOUR, Grid, Legend, LegendClass
@@ -183,3 +183,16 @@ def test_equal_maps_give_equal_bytes() -> None:
 
 def test_no_data_is_hatched() -> None:
     assert 0.05 < (hatch((60, 60)) < 250).all(axis=-1).mean() < 0.3
+
+
+def test_square_metres_have_a_raised_two_in_the_bundled_typeface() -> None:
+    def written(text: str) -> tuple[int, Image.Image]:
+        sheet = Image.new("RGB", (120, 30), "white")
+        return Pen(sheet, ["forest"]).write((5, 5), text, 16, room=100), sheet
+
+    (plain_width, plain), (raised_width, raised), (flat_width, _) = map(written, ("5 m", "5 m²", "5 m2"))
+    assert plain_width < raised_width < flat_width
+    box = ImageChops.difference(plain, raised).getbbox()
+    assert box is not None
+    assert box[0] >= 5 + plain_width - 1
+    assert box[3] < 5 + 16

@@ -147,7 +147,7 @@ def test_csv_holds_the_areas() -> None:
 
 @pytest.mark.parametrize(
     ("square_metres", "shown"),
-    [(950.0, "950.0 m2"), (25_000.0, "2.50 ha"), (3.2e6, "320.0 ha"), (5.4e7, "54.0 km2")],
+    [(950.0, "950.0 m²"), (25_000.0, "2.50 ha"), (3.2e6, "320.0 ha"), (5.4e7, "54.00 km²")],
 )
 def test_the_table_chooses_a_unit_that_reads_well(square_metres: float, shown: str) -> None:
     text = areas_text(class_areas(FOREST_ROAD, {1: 1}, {1: square_metres}))
@@ -172,8 +172,47 @@ def test_little_is_told_from_nothing() -> None:
         1:
     ]
     assert "100.0  100.0%" in forest
-    assert "<0.01   <0.1%" in car
+    assert "<0.1   <0.1%" in car
     assert "0      0%" in boat
+
+
+def test_points_of_areas_stand_below_each_other() -> None:
+    named = legend("field", "road", "car")
+    rows = areas_text(
+        class_areas(named, {1: 1, 2: 1, 3: 1}, {1: 117_000.0, 2: 4_400.0, 3: 10.0})
+    ).splitlines()[1:4]
+    assert [row.split()[2] for row in rows] == ["11.70", "0.44", "<0.01"]
+    assert rows[0].index(".") == rows[1].index(".")
+
+
+def shown(width: int, encoding: str) -> str:
+    """A table with a long name on a console; what its stream cannot encode is an error."""
+    named = legend("a class with quite a long name", "wäldchen")
+    out = io.BytesIO()
+    stream = io.TextIOWrapper(out, encoding=encoding, errors="strict")
+    areas = class_areas(named, {1: 10**8, 2: 1}, {1: 9876.5, 2: 123.4})
+    Console(file=stream, width=width, color_system=None).print(areas_table(areas, title="a long title.tif"))
+    stream.flush()
+    return out.getvalue().decode(encoding)
+
+
+@pytest.mark.parametrize("width", [80, 50, 40, 30, 22])
+@pytest.mark.parametrize("encoding", ["utf-8", "ascii"])
+def test_numbers_are_whole_however_narrow_the_terminal_is(width: int, encoding: str) -> None:
+    text = shown(width, encoding)
+    assert all(len(line) <= width for line in text.splitlines())
+    assert all(number in text for number in ("9,876", "98.8%", "123", "1.2%"))
+    assert ("━" in text or "=" in text) == (width == 80)
+
+
+def test_a_terminal_without_unicode_gets_the_table_in_ascii() -> None:
+    text = shown(80, "ascii")
+    assert text.isascii()
+    assert "##  a class with quite a long name  9,876" in text
+    assert " m2 " in text
+    assert r"w\xe4ldchen" in text
+    assert "..." in shown(40, "ascii")
+    assert "m²" in shown(80, "utf-8")
 
 
 def test_without_georeference_the_table_is_in_pixels() -> None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from rsov.report.table import area_unit, format_area, format_share, shortened
+from rsov.report.table import area_unit, format_share, shortened
 from rsov.term import plain
 from rsov.types import NODATA, NONE_COLOUR
 
@@ -125,8 +125,7 @@ class Sheet:
 
     def _draw_legend(self, sheet: Image.Image, pen: Pen) -> None:
         column_width = (self._width - 2 * MARGIN) // self._columns
-        known = [a.area_m2 for a in self._entries if a.area_m2 is not None]
-        scale, unit = area_unit(max(known)) if known else (1.0, "")
+        unit = area_unit(a.area_m2 for a in self._entries if a.area_m2 is not None)
         places = [
             (MARGIN + index % self._columns * column_width, self._legend_top + index // self._columns * LINE)
             for index in range(len(self._entries) + 1)
@@ -135,7 +134,7 @@ class Sheet:
             self._draw_swatch(sheet, pen, (x, y), entry)
             amounts = [format_share(entry.share)] if entry.share is not None else []
             if entry.area_m2:
-                amounts.append(f"{format_area(entry.area_m2, scale)} {unit}")
+                amounts.append(f"{unit.text(entry.area_m2)} {unit.name}")
             amount = " · ".join(amounts)
             width = pen.width(amount, SMALL)
             left = x + SWATCH[0] + 10
@@ -197,6 +196,10 @@ class Pen:
         """Write foreign text, cut to ``room`` pixels with an ellipsis; returns the width used."""
         font = self.font(size)
         text = plain(text)
+        square = text.endswith("²") and not _shows(
+            font, "²"
+        )  # the bundled typeface has none: a small raised 2
+        text = text[:-1] if square else text
         if not _shows(font, text):
             text = "".join(c for c in unicodedata.normalize("NFKD", text) if not unicodedata.combining(c))
         if font.getlength(text) > room:
@@ -204,7 +207,12 @@ class Pen:
                 text = text[:-1]
             text += "…"
         self.draw.text(place, text, fill=colour, font=font)
-        return self.width(text, size)
+        end = self.width(text, size)
+        if square:
+            small = self.font(round(0.65 * size))
+            self.draw.text((place[0] + end, place[1]), "2", fill=colour, font=small)
+            end += math.ceil(small.getlength("2"))
+        return end
 
 
 @lru_cache(maxsize=64)
