@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 Colour = Literal["auto", "always", "never"]
 
 MAX_WIDTH = 100
+MIN_WIDTH = 40
+"""On a narrower terminal lines are not fitted any more: it breaks them itself."""
 _CARET = re.compile(r"\n *\^$")
 _QUERY = re.compile(r"(\b[a-z][a-z0-9+.-]+:/+[^\s?\"']*)\?[^\s\"']*", re.IGNORECASE)
 _LOGIN = re.compile(r"(\b[a-z][a-z0-9+.-]+:/+)[^\s/@\"']+@", re.IGNORECASE)
@@ -68,7 +70,12 @@ def _width() -> int:
 
 @lru_cache(maxsize=8)
 def _console(stream: TextIO, colour: bool) -> Console:
-    return _make_console(stream, colour, None if stream.isatty() else _width(), soft_wrap=not stream.isatty())
+    console = _make_console(
+        stream, colour, None if stream.isatty() else _width(), soft_wrap=not stream.isatty()
+    )
+    if console.width < MIN_WIDTH:
+        console.width, console.soft_wrap = MIN_WIDTH, True
+    return console
 
 
 def _make_console(stream: TextIO, colour: bool, width: int | None, *, soft_wrap: bool = False) -> Console:

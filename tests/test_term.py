@@ -125,11 +125,23 @@ def test_a_console_is_shared_by_all_who_write_to_one_stream(monkeypatch: pytest.
     assert term.stderr() is not old
 
 
-@pytest.mark.parametrize("columns", ["", "abc", "-3", "0", "１２", "60"])
+@pytest.mark.parametrize("columns", ["", "abc", "-3", "0", "１２", "60", "3"])
 def test_odd_widths_are_survived(monkeypatch: pytest.MonkeyPatch, columns: str) -> None:
     monkeypatch.setenv("COLUMNS", columns)
     monkeypatch.setattr(sys, "stderr", io.StringIO())
-    assert term.stderr().width == (60 if columns == "60" else term.MAX_WIDTH)
+    known = {"60": 60, "3": term.MIN_WIDTH}
+    assert term.stderr().width == known.get(columns, term.MAX_WIDTH)
+
+
+@pytest.mark.parametrize("columns", ["3", "39", "80"])
+def test_a_terminal_of_a_few_columns_breaks_lines_itself(
+    monkeypatch: pytest.MonkeyPatch, columns: str
+) -> None:
+    monkeypatch.setenv("COLUMNS", columns)
+    screen = Screen()
+    monkeypatch.setattr(sys, "stderr", screen)
+    term.say("a message " * 12)
+    assert (screen.getvalue().count("\n") == 1) is (int(columns) < term.MIN_WIDTH)
 
 
 def test_results_go_to_stdout_byte_for_byte_in_any_locale() -> None:

@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from rsov.jobs.predict_progress import Step
     from rsov.types import Notice
 
+BAR_LABEL = 12
+"""Cells that a name has beside the bar at least; a third of the terminal where that is more."""
+
 PLAIN_SHARE = 0.1
 PLAIN_SECONDS = 30.0
 """A plain line comes every tenth of the work or half a minute, whichever is later (cli.md 2.2)."""
@@ -36,7 +39,7 @@ class Screen:
     def __init__(self, style: str, level: int, log: Path | None = None) -> None:
         console = term.stderr()
         if style == "auto":
-            style = "bar" if console.is_terminal else "plain"
+            style = "bar" if console.is_terminal and console.width > term.MIN_WIDTH else "plain"
         self._style = style if level > 0 else "none"
         self.level = level
         self._log = _open_log(log)
@@ -85,11 +88,10 @@ class Screen:
         term.say(areas_table(result.areas, title=result.input.name))
         timing, metrics = result.report["timing"], result.report["metrics"]
         peak = metrics["peak_rss_bytes"]
-        memory = f", peak {peak / 2**30:.1f} GB" if peak else ""
+        memory = f", peak {peak / 2**30:.1f} GiB" if peak else ""
         term.say(
             f"{counted(metrics['tiles'], 'tile')}, {counted(metrics['polygons'], 'polygon')}"
-            f" in {duration(timing['total_s'])}"
-            f" ({timing['mpx_per_s']:.2f} Mpx/s{memory}); report: {result.outputs['report']}"
+            f" in {duration(timing['total_s'])} ({timing['mpx_per_s']:.2f} Mpx/s{memory})"
         )
 
     def stage(self, path: Path, name: str) -> None:
@@ -129,10 +131,13 @@ class Screen:
         )
 
         self.clear()
-        columns: list[ProgressColumn] = [TextColumn("{task.fields[label]}")]
+        console = term.stderr()
+        name = term.safe(label)
+        columns: list[ProgressColumn] = [TextColumn("{task.fields[label]}", markup=False)]
         if total is None:
-            columns.insert(0, SpinnerColumn())
+            columns.insert(0, SpinnerColumn("line" if console.options.ascii_only else "dots"))
         else:
+            name.truncate(max(BAR_LABEL, console.width // 3), overflow="ellipsis")
             columns += [
                 BarColumn(bar_width=None),
                 TextColumn("{task.percentage:>3.0f} %"),
@@ -140,8 +145,8 @@ class Screen:
                 TextColumn("eta"),
                 TimeRemainingColumn(compact=True),
             ]
-        self._bar = Progress(*columns, console=term.stderr(), transient=True, expand=total is not None)
-        self._task = self._bar.add_task("", total=total, label=term.safe(label), rate="")
+        self._bar = Progress(*columns, console=console, transient=True, expand=total is not None)
+        self._task = self._bar.add_task("", total=total, label=name, rate="")
         self._bar.start()
 
     def _plain(self, step: Step) -> None:
