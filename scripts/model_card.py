@@ -1,9 +1,7 @@
 """Write the facts and figures of docs/model-card.md anew, from the shipped weights and measured figures.
 
-    for words in bag name unseen; do
-        python benchmarks/quality.py --data DATA --precision bf16 --words $words --json FIGURES/$words.json
-    done
-    python scripts/model_card.py --data DATA --figures FIGURES
+    python benchmarks/quality.py --data DATA --precision bf16 --json FIGURES.json
+    python scripts/model_card.py --data DATA --figures FIGURES.json
 
 What stands between two comments `<!-- facts -->`, `<!-- figures -->` and their ends is replaced; the rest of
 the page is written by hand.
@@ -33,15 +31,12 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--data", type=Path, required=True, help="folder of the data sets")
-    parser.add_argument("--figures", type=Path, required=True, help="folder of bag, name and unseen .json")
+    parser.add_argument("--figures", type=Path, required=True, help="JSON of benchmarks/quality.py")
     arguments = parser.parse_args()
     sets = find_sets(arguments.data)[0]
-    bag, name, unseen = (
-        json.loads((arguments.figures / f"{words}.json").read_text(encoding="utf-8"))
-        for words in ("bag", "name", "unseen")
-    )
+    figures: Figures = json.loads(arguments.figures.read_text(encoding="utf-8"))
     text = replaced(PAGE.read_text(encoding="utf-8"), "facts", facts())
-    tables = "\n".join([transfer(sets, bag, name, unseen), trained(sets, bag), by_class(sets, bag)])
+    tables = "\n".join([transfer(sets, figures), trained(sets, figures), by_class(sets, figures)])
     PAGE.write_text(replaced(text, "figures", tables), encoding="utf-8")
 
 
@@ -79,15 +74,14 @@ def facts() -> str:
     return table(["", ""], [[key, value] for key, value in rows.items()])
 
 
-def transfer(sets: list[DataSet], bag: Figures, name: Figures, unseen: Figures) -> str:
+def transfer(sets: list[DataSet], figures: Figures) -> str:
     """Sets of bundle `no`."""
     rows = [
         [
             f"`{each.name}`",
             kind(each),
-            *(percent(bag[each.name][key]) for key in ("miou", "miou_background")),
-            *(percent(words[each.name]["miou"]) for words in (name, unseen)),
-            ious(bag[each.name]["iou"]),
+            *(percent(figures[each.name][key]) for key in ("miou", "miou_background", "name", "unseen")),
+            ious(figures[each.name]["iou"]),
         ]
         for each in sets
         if each.bundle == "no"
@@ -96,7 +90,7 @@ def transfer(sets: list[DataSet], bag: Figures, name: Figures, unseen: Figures) 
     return "### Sets that no training saw (all pictures)\n\n" + table(head, rows)
 
 
-def trained(sets: list[DataSet], bag: Figures) -> str:
+def trained(sets: list[DataSet], figures: Figures) -> str:
     """Sets of bundle `yes` and `cite`."""
     rows = [
         [
@@ -104,7 +98,7 @@ def trained(sets: list[DataSet], bag: Figures) -> str:
             kind(each),
             spacing(each),
             f"{len(each.train)} / {len(each.val)}",
-            *(percent(bag.get(each.name, {}).get(key)) for key in ("miou", "miou_background")),
+            *(percent(figures.get(each.name, {}).get(key)) for key in ("miou", "miou_background")),
             each.bundle,
             licence(each),
         ]
@@ -115,11 +109,11 @@ def trained(sets: list[DataSet], bag: Figures) -> str:
     return "### Sets that were trained on (validation pictures)\n\n" + table(head, rows)
 
 
-def by_class(sets: list[DataSet], bag: Figures) -> str:
+def by_class(sets: list[DataSet], figures: Figures) -> str:
     """Mean IoU of each concept over the sets that have it."""
     found: dict[str, list[float]] = {}
     for each in sets:
-        for key, value in bag.get(each.name, {}).get("iou", {}).items():
+        for key, value in figures.get(each.name, {}).get("iou", {}).items():
             concept = concepts().find(key)
             if concept is not None and not math.isnan(value):
                 found.setdefault(concept.name, []).append(100 * value)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib.util
 from pathlib import Path
 from types import SimpleNamespace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -58,3 +58,22 @@ licence = "imagery: Survey CC BY 4.0; repository GPL-3.0"
     )
     found = card.licence(SimpleNamespace(licence="mixed, see [[picture]]", folder=tmp_path))
     assert found == "mixed: Survey CC BY 4.0; Agency CC0; none stated for 1 of 4 pictures"
+
+
+def test_the_tables_take_the_figures_of_the_benchmark_as_they_are(card: ModuleType) -> None:
+    from benchmarks.quality import record  # the names of what it writes
+
+    item = SimpleNamespace(name="forest", bag=("forest",))
+    dataset: Any = SimpleNamespace(name="toy", kind="dense", bundle="no", classes=(item,))
+    score: Any = SimpleNamespace(
+        question=SimpleNamespace(prompts=[("forest", ("forest",))]),
+        iou=[0.5], rival_iou=[0.4], mean_iou=0.5, mean_rival_iou=0.4, lost=0.1,
+        reliability=SimpleNamespace(
+            pixels=SimpleNamespace(tolist=list), confidence=SimpleNamespace(tolist=list),
+            right=SimpleNamespace(tolist=list), error=lambda _: 0.0,
+        ),
+    )  # fmt: skip
+    scores = dict.fromkeys(("bag", "name", "unseen", "unseen 0"), score)
+    figures = {"toy": record(dataset, "all", scores, 1.0)}
+    assert "| `toy` | dense, 1 | 50.0 | 40.0 | 50.0 | 50.0 | forest 50 |" in card.transfer([dataset], figures)
+    assert "forest 50 (1)" in card.by_class([dataset], figures)
