@@ -107,9 +107,9 @@ PREDICT: tuple[Option, ...] = (
     Option(
         "min_area",
         RESULTS,
-        "Smaller regions go to their largest neighbour (m2; pixels without CRS) [0].",
+        "Smaller regions go to their largest neighbour (square metres; pixels without CRS) [0].",
         v.area,
-        "M2",
+        "AREA",
     ),
     Option(
         "simplify",
