@@ -185,6 +185,11 @@ def test_two_recipes_are_one_too_many(capsys, tmp_path):
     assert "a.toml" in capsys.readouterr().err
 
 
+def test_a_model_that_is_not_trained_here_is_told_before_its_options(capsys):
+    assert main(["train", "nosuch"]) == 2
+    assert "error[E-train-model]: no training for 'nosuch'" in capsys.readouterr().err
+
+
 def test_long_names_with_one_dash_are_not_short_options(capsys):
     assert main(["predict", "a.tif", "-p", "forest", "-overwrite"]) == 2  # not -o verwrite
     assert "fix:   --overwrite" in capsys.readouterr().err

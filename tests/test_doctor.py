@@ -115,3 +115,18 @@ def test_a_cuda_torchvision_beside_a_cpu_torch_is_survived():
     )
     env = {**os.environ, "PYTHONPATH": str(ROOT)}
     subprocess.run([sys.executable, "-c", code], env=env, check=True, capture_output=True, timeout=250)
+
+
+@pytest.mark.parametrize("columns", ["80", "20"])
+def test_on_a_terminal_long_values_stand_below_each_other(columns, monkeypatch, capsys):
+    from rsov.commands.doctor import LEAST_ROOM, _folded
+
+    monkeypatch.setenv("COLUMNS", columns)
+    head, text = "ok    packages  ", "torch 2.13.0+cpu, sentence-transformers 6.2.0, " * 5
+    assert _folded(head, text) == head + text
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True, raising=False)
+    first, *others = _folded(head, text).splitlines()
+    assert first.startswith(head)
+    assert others
+    assert all(line.startswith(" " * len(head) + line.strip()[0]) for line in others)
+    assert max(map(len, (first, *others))) <= max(int(columns), len(head) + LEAST_ROOM)

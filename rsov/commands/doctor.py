@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import shutil
+import sys
+import textwrap
 from typing import Annotated
 
 import typer
 
 from rsov.commands.parser import CONTEXT, SectionedCommand
+
+LEAST_ROOM = 30
+"""Cells of a line beside the names of the checks, however narrow the terminal is."""
 
 EPILOG = """
 Examples:
@@ -45,7 +51,17 @@ def doctor(
     else:
         width = max(len(check.name) for check in checks)
         for check in checks:
-            emit(f"{check.status:<5} {check.name:<{width}}  {plain(check.value)}")
+            head = f"{check.status:<5} {check.name:<{width}}  "
+            emit(_folded(head, plain(check.value)))
             if check.fix:
-                emit(f"      {'':<{width}}  fix: {plain(check.fix)}")
+                emit(_folded(" " * len(head), f"fix: {plain(check.fix)}"))
     return code
+
+
+def _folded(head: str, text: str) -> str:
+    """A text beside its head; on a terminal in lines that fit below each other."""
+    if not sys.stdout.isatty():
+        return head + text
+    room = max(LEAST_ROOM, shutil.get_terminal_size().columns - len(head))
+    lines = textwrap.wrap(text, room, break_long_words=False, break_on_hyphens=False)
+    return head + f"\n{' ' * len(head)}".join(lines)

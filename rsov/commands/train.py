@@ -25,6 +25,17 @@ Exit codes: 0 done, 2 usage, 3 data, 4 model, 5 output, 129/130/143 stopped.
 """
 
 
+def _known(what: str) -> str:
+    """The name of what is trained; there is one so far."""
+    if what != "bundled":
+        from rsov.errors import UsageError
+
+        raise UsageError(
+            "E-train-model", f"no training for {what!r}", fix="rsov train bundled --data DIR -o OUT/"
+        )
+    return what
+
+
 @app.command(
     "train",
     cls=SectionedCommand,
@@ -34,7 +45,14 @@ Exit codes: 0 done, 2 usage, 3 data, 4 model, 5 output, 129/130/143 stopped.
 )
 def train(
     what: Annotated[
-        str, typer.Argument(metavar="bundled", show_default=False, autocompletion=lambda: ["bundled"])
+        str,
+        typer.Argument(
+            metavar="bundled",
+            show_default=False,
+            autocompletion=lambda: ["bundled"],
+            callback=_known,
+            is_eager=True,  # before options that only a known model needs
+        ),
     ],
     *,
     given: Annotated[str | None, typer.Argument(metavar="RECIPE.toml", show_default=False)] = None,
@@ -49,6 +67,7 @@ def train(
     restart: Annotated[bool, typer.Option("--restart", help="Start anew.")] = False,
 ) -> int:
     """Translate, call, print."""
+    del what  # there is one
     from rsov.commands.signals import stopping
     from rsov.errors import InputError, Interrupted, UsageError
     from rsov.jobs.stop import Stop
@@ -57,10 +76,6 @@ def train(
     if given and recipe:
         raise UsageError(
             "E-option-conflict", f"two recipes: {given} and --recipe {recipe}", fix="leave one of the two"
-        )
-    if what != "bundled":
-        raise UsageError(
-            "E-train-model", f"no training for {what!r}", fix="rsov train bundled --data DIR -o OUT/"
         )
     if not Path(data).is_dir():
         raise InputError(
