@@ -140,6 +140,7 @@ def test_what_is_no_file_is_refused_and_names_the_option(option: str) -> None:
     with pytest.raises(UsageError) as caught:
         background("forest", option)
     assert "--background" in caught.value.where
+    assert "type the classes" not in caught.value.fix  # --background takes none
 
 
 def test_the_examples_in_the_docs_are_true() -> None:

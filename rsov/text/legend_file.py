@@ -66,15 +66,12 @@ def _read_bytes(path: Path, option: str) -> bytes:
         with path.open("rb") as file:
             data = file.read(MAX_BYTES + 1)
     except FileNotFoundError:
-        near = _near_file(path)
-        raise UsageError(
-            "E-prompt-file",
-            f"{path} does not exist",
-            where=option,
-            fix=f"did you mean {near} (same folder)?"
-            if near
-            else "check the name, or type the classes themselves",
-        ) from None
+        fix = "check the name, or type the classes themselves"
+        if option != "--prompts":
+            fix = f"{option} takes a file with a name on each line, or none"
+        if near := _near_file(path):
+            fix = f"did you mean {near} (same folder)?"
+        raise UsageError("E-prompt-file", f"{path} does not exist", where=option, fix=fix) from None
     except OSError as error:
         raise UsageError(
             "E-prompt-file", f"{path} cannot be read", where=option, why=error.strerror or str(error)
