@@ -13,8 +13,10 @@ from pathlib import Path
 import pytest
 
 from rsov.commands.signals import stopping
-from rsov.errors import ExitCode
+from rsov.errors import ExitCode, Interrupted
+from rsov.jobs.predict import predict
 from rsov.jobs.stop import Stop
+from tests.support.models import ColourSegmenter
 from tests.support.places import Watch, picture
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -189,6 +191,41 @@ def test_signals_set_the_stop_and_handlers_come_back():
         assert stop.event.wait(5)
     assert stop.exit_code is ExitCode.TERMINATED
     assert signal.getsignal(signal.SIGTERM) is before
+
+
+@pytest.mark.parametrize(
+    "step",
+    [
+        "rsov.raster.preflight.check_source",
+        "rsov.raster.scene_open.take_sample",
+        "rsov.jobs.predict_map.import_torch",
+    ],
+)
+def test_C03_a_stop_is_heard_while_the_picture_is_looked_at(step, tmp_path, monkeypatch):
+    stop, end, out = Stop(), threading.Event(), tmp_path / "out"
+    out.mkdir()
+
+    def long_call(*_args, **_options):
+        stop.request(ExitCode.TERMINATED)
+        end.wait(20)
+
+    monkeypatch.setattr(step, long_call)
+    pictures = [picture(tmp_path / name, 64, 64) for name in ("a.tif", "b.tif")]
+    since = time.monotonic()
+    with pytest.raises(Interrupted) as caught:
+        predict(pictures, "forest", out=out, model=ColourSegmenter(), stop=stop)
+    took = time.monotonic() - since
+    end.set()
+    assert took < 5
+    assert caught.value.exit_code == ExitCode.TERMINATED
+    assert not list(out.iterdir())
+
+
+def test_what_is_done_aside_comes_back_with_its_errors():
+    stop = Stop()
+    assert stop.aside(lambda: threading.current_thread().name) == "aside"
+    with pytest.raises(TimeoutError, match="its own"):
+        stop.aside(lambda: (_ for _ in ()).throw(TimeoutError("its own")))
 
 
 def test_an_ignored_signal_stays_ignored():

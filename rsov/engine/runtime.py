@@ -87,11 +87,11 @@ def preload() -> None:
     """Import torch in a thread while the input is checked and sampled; :func:`start` waits for it."""
     prepare_environment()
     keep_freed_memory()
-    threading.Thread(target=_import_torch, name="torch", daemon=True).start()
+    threading.Thread(target=import_torch, name="torch", daemon=True).start()
 
 
-def _import_torch() -> None:
-    """Without garbage collection: it frees nothing there and takes a tenth of the time."""
+def import_torch() -> None:
+    """Import torch without garbage collection, which frees nothing there and takes a tenth of the time."""
     collecting = gc.isenabled()
     gc.disable()
     try:

@@ -143,19 +143,9 @@ def run_predict(
     outputs = plan_outputs(paths, out, options)
     _check_all(paths, outputs, options, prompts, notices)
     jobs = [MapJob(path, names, options, stop, watcher) for path, names in zip(paths, outputs, strict=True)]
-    ready: list[MapJob] = []
     maps: list[MapResult] = []
     failures: list[Failure] = []
-    for job in jobs:
-        try:
-            job.preflight()
-        except RsovError as error:
-            if len(jobs) == 1 or options.fail_fast:
-                raise
-            failures.append(_failed(job, error, watcher))
-        else:
-            ready.append(job)
-    stop.check()
+    ready = _ready(jobs, options, stop, watcher, failures)
     tools = Tools.prepare(legend, options, segmenter, notices)
     if not options.dry_run:
         preload()
@@ -176,6 +166,25 @@ def run_predict(
     if failures:
         raise BatchError(result, {failure.error.code for failure in failures})
     return result
+
+
+def _ready(
+    jobs: Sequence[MapJob], options: PredictOptions, stop: Stop, watcher: Watcher, failures: list[Failure]
+) -> list[MapJob]:
+    """The jobs whose inputs can be read; ``failures`` gets the others."""
+    ready = []
+    for job in jobs:
+        try:
+            stop.aside(job.preflight)
+        except Interrupted:
+            raise
+        except RsovError as error:
+            if len(jobs) == 1 or options.fail_fast:
+                raise
+            failures.append(_failed(job, error, watcher))
+        else:
+            ready.append(job)
+    return ready
 
 
 def _failed(job: MapJob, error: RsovError, watcher: Watcher) -> Failure:

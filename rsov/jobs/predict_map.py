@@ -10,6 +10,7 @@ from importlib import metadata
 from typing import TYPE_CHECKING, Any
 
 import rsov
+from rsov.engine.runtime import import_torch
 from rsov.errors import InputError, Interrupted, ResourceError
 from rsov.jobs.options import OptionError
 from rsov.jobs.predict_plan import plan_facts, plan_lines
@@ -111,13 +112,14 @@ class MapJob:
         self._tools = tools
         self._since = time.perf_counter()
         self._watcher.stage(self.path, "looking at the picture")
-        scene = self._open()
+        scene = self._stop.aside(self._open)
         plan = self._plan(scene)
         self._lap("plan")
         self._stop.check()
         if self._options.dry_run:
             return self._planned(scene, plan)
         self._watcher.stage(self.path, "loading the model")
+        self._stop.aside(import_torch)
         self._tools.load()
         self._lap("model")
         self._stop.check()

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import threading
-from typing import TYPE_CHECKING
+from concurrent.futures import Future, wait
+from typing import TYPE_CHECKING, TypeVar
 
 from rsov.errors import ExitCode, Interrupted
 
@@ -13,11 +14,16 @@ if TYPE_CHECKING:
 
 __all__ = ["Stop"]
 
+T = TypeVar("T")
+_LISTEN_S = 0.1
+"""Between two looks for a stop, while something else works."""
+
 
 class Stop:
     """A request to stop, and what must be removed if there is no time to stop in order.
 
-    ``event`` is looked at between tiles; :meth:`check` between the steps of a job.
+    ``event`` is looked at between tiles, by :meth:`check` between the steps of a job, by :meth:`aside` all
+    the time.
     """
 
     def __init__(self) -> None:
@@ -35,6 +41,21 @@ class Stop:
         if self.event.is_set():
             raise Interrupted(self.exit_code, "stopped; nothing was written")
 
+    def aside(self, work: Callable[[], T]) -> T:
+        """What ``work`` gives, from a thread of its own: a stop is heard whatever call of a decoder it is in.
+
+        After a stop nobody waits for that thread, so ``work`` must leave nothing behind that it would remove.
+
+        Raises:
+            Interrupted: a stop was asked for before ``work`` was done.
+        """
+        self.check()
+        found: Future[T] = Future()
+        threading.Thread(target=_settle, args=(found, work), name="aside", daemon=True).start()
+        while not wait([found], _LISTEN_S).done:
+            self.check()
+        return found.result()
+
     @contextlib.contextmanager
     def removing(self, traces: Callable[[], None]) -> Iterator[None]:
         """Within, :meth:`abandon` calls ``traces``: the caller's own clean-up does not run then."""
@@ -49,3 +70,10 @@ class Stop:
         for traces in reversed(self._traces):
             with contextlib.suppress(Exception):
                 traces()
+
+
+def _settle(found: Future[T], work: Callable[[], T]) -> None:
+    try:
+        found.set_result(work())
+    except BaseException as error:  # noqa: BLE001 - raised again in the thread that waits
+        found.set_exception(error)
