@@ -180,6 +180,15 @@ def _end_silently(stream: TextIO) -> NoReturn:
     os._exit(ExitCode.PIPE)
 
 
+def size_text(count: int) -> str:
+    """Bytes as `14.1 GiB`, `780 MiB`, `25 bytes`: in units of 1024, as `--max-memory` counts."""
+    for unit, size in (("GiB", 2**30), ("MiB", 2**20), ("KiB", 2**10)):
+        if count >= size:
+            amount = count / size
+            return f"{amount:,.1f} {unit}" if amount < 10 or unit == "GiB" else f"{amount:,.0f} {unit}"
+    return f"{count} bytes"
+
+
 def mask(text: str) -> str:
     """URLs without their query and without a password: both may carry keys."""
     return _LOGIN.sub(r"\1***@", _QUERY.sub(r"\1?***", text))

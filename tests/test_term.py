@@ -77,6 +77,20 @@ def test_S27_ordinary_question_marks_stay() -> None:
     assert term.mask("what? a file a.tif?x") == "what? a file a.tif?x"
 
 
+@pytest.mark.parametrize(
+    ("count", "shown"),
+    [
+        (25, "25 bytes"),
+        (2048, "2.0 KiB"),
+        (780 * 2**20, "780 MiB"),
+        (2**30, "1.0 GiB"),
+        (14.06 * 2**30, "14.1 GiB"),
+    ],
+)
+def test_sizes_are_never_nothing_and_count_in_1024(count: float, shown: str) -> None:
+    assert term.size_text(int(count)) == shown
+
+
 def test_error_blocks_have_what_where_why_and_fix() -> None:
     error = InputError(
         "E-input-truncated", "a.tif is cut off", where="file has 1 MB", why="copy", fix="again"

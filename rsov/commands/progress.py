@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 BAR_LABEL = 12
 """Cells that a name has beside the bar at least; a third of the terminal where that is more."""
 
+LEAST_RATE = 0.01
+"""Below, the start of the run is all that a figure of throughput would show."""
+
 PLAIN_SHARE = 0.1
 PLAIN_SECONDS = 30.0
 """A plain line comes every tenth of the work or half a minute, whichever is later (cli.md 2.2)."""
@@ -87,12 +90,12 @@ class Screen:
 
         term.say(areas_table(result.areas, title=result.input.name))
         timing, metrics = result.report["timing"], result.report["metrics"]
-        peak = metrics["peak_rss_bytes"]
-        memory = f", peak {peak / 2**30:.1f} GiB" if peak else ""
-        term.say(
-            f"{counted(metrics['tiles'], 'tile')}, {counted(metrics['polygons'], 'polygon')}"
-            f" in {duration(timing['total_s'])} ({timing['mpx_per_s']:.2f} Mpx/s{memory})"
-        )
+        peak, rate = metrics["peak_rss_bytes"], timing["mpx_per_s"]
+        facts = [f"{rate:.2f} Mpx/s"] if rate >= LEAST_RATE else []
+        facts += [f"peak {term.size_text(peak)}"] if peak else []
+        made = f"{counted(metrics['tiles'], 'tile')}, {counted(metrics['polygons'], 'polygon')}"
+        beside = f" ({', '.join(facts)})" if facts else ""
+        term.say(f"{made} in {duration(timing['total_s'])}{beside}")
 
     def stage(self, path: Path, name: str) -> None:
         """What is being done now."""

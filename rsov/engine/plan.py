@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Protocol
 from rsov.engine.lattice import AxisMap, Lattice, even_lattice
 from rsov.engine.memory import Costs
 from rsov.errors import ResourceError, UsageError
+from rsov.term import size_text
 from rsov.types import BLOCK, Grid, Window
 
 if TYPE_CHECKING:
@@ -231,9 +232,9 @@ def make_plan(  # noqa: PLR0917 - what a plan is made of, in the order of design
         needed = costs.total(min(BLOCK, output.width), x.scale)
     raise ResourceError(
         "E-memory-budget",
-        f"{classes} classes with tiles of {sizes[-1]} px need {needed / 2**20:.0f} MB of memory,"
-        f" {budget / 2**20:.0f} MB are allowed",
-        why=f"model {card.name}, text encoder and libraries take {costs.base / 2**20:.0f} MB of it",
+        f"{classes} {'class' if classes == 1 else 'classes'} with tiles of {sizes[-1]} px:"
+        f" {size_text(needed)} of memory needed, {size_text(budget)} allowed",
+        why=f"model {card.name}, text encoder and libraries take {size_text(costs.base)} of it",
         fix=f"--max-memory {-(-needed // 2**20)}M",
     )
 

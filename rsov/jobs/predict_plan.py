@@ -5,6 +5,8 @@ from __future__ import annotations
 import shutil
 from typing import TYPE_CHECKING, Any
 
+from rsov.term import size_text
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
@@ -42,8 +44,8 @@ def plan_lines(scene: Scene, *, card: ModelCard, plan: Plan, outputs: Mapping[st
         "bands": f"{bands} ({info['bands_from']}), {info['dtype']}, {scaled}",
         "model": f"{card.name} {card.version} sees {_metres(info['work_gsd'])}",
         "tiles": f"{plan.tiles:,} of {plan.cols.tile} x {plan.rows.tile} px, overlap {plan.cols.overlap} px",
-        "memory": f"{_gigabytes(plan.memory)} of {_gigabytes(plan.budget)} allowed",
-        "disk": f"{_gigabytes(disk)} at most, {_gigabytes(free)} free",
+        "memory": f"{size_text(plan.memory)} of {size_text(plan.budget)} allowed",
+        "disk": f"{size_text(disk)} at most, {size_text(free)} free",
         "map": f"{out.width} x {out.height} px",
     }
     lines = [f"{name + ':':<9}{value}" for name, value in rows.items()]
@@ -56,7 +58,3 @@ def _metres(gsd: list[float] | None) -> str:
         return "size of a pixel unknown"
     x, y = gsd
     return f"{x:.3g} m per pixel" if abs(x - y) < 0.01 * x else f"{x:.3g} x {y:.3g} m per pixel"
-
-
-def _gigabytes(count: int) -> str:
-    return f"{count / 2**30:.1f} GB" if count >= 2**30 else f"{count / 2**20:.0f} MB"

@@ -26,6 +26,7 @@ from rsov.raster.scene_grids import crop_window, like_grid, output_grid, warp_fo
 from rsov.raster.scene_sample import Sample, take_sample
 from rsov.raster.scene_view import View, gdal_errors, open_error, upright
 from rsov.raster.workgrid import choose_scale, work_grid
+from rsov.term import size_text
 from rsov.types import Grid, Notices, Window
 
 if TYPE_CHECKING:
@@ -210,8 +211,8 @@ def _check_block(source: Source, ds: DatasetReader, limit: int) -> None:
     if size > limit:
         raise ResourceError(
             "E-input-block-size",
-            f"{source.path} has blocks of {columns} x {rows} pixels, {size / 1e9:.2g} GB each when decoded",
-            where=f"limit {limit / 1e9:.2g} GB, a quarter of the memory budget",
+            f"{source.path} has blocks of {columns} x {rows} pixels, {size_text(size)} each when decoded",
+            where=f"limit {size_text(limit)}, a quarter of the memory budget",
             fix=f"gdal raster convert --co TILED=YES {source.path.name} tiled.tif, or more --max-memory",
         )
 
