@@ -175,14 +175,18 @@ class Notice:
 
 @dataclass
 class Notices:
-    """Collects warnings of a run; ``on_notice`` shows them as they come."""
+    """Collects warnings of a run; ``on_notice`` shows them as they come.
+
+    ``subject`` is the name of the picture that they are about: of several it must be clear which.
+    """
 
     on_notice: Callable[[Notice], None] | None = None
     items: list[Notice] = field(default_factory=list)
+    subject: str = ""
 
     def warn(self, id: str, message: str) -> None:
-        """Add a warning once."""
-        notice = Notice(id, message)
+        """Add a warning once, with the subject before it unless it names it itself."""
+        notice = Notice(id, message if self.subject in message else f"{self.subject}: {message}")
         if notice not in self.items:
             self.items.append(notice)
             if self.on_notice is not None:

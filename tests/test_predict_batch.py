@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 import rasterio
+from affine import Affine
 
 from rsov.cli import main
 from rsov.errors import ExitCode, InputError, Interrupted, ResourceError
@@ -143,3 +144,15 @@ def test_a_stop_after_a_finished_map_says_that_it_is_there(tmp_path):
     assert [each.input.name for each in caught.value.result.maps] == ["a.tif"]
     assert not list(tmp_path.glob("b_*"))
     assert not list(tmp_path.glob(".*"))
+
+
+def test_of_several_inputs_every_warning_names_its_own(tmp_path, out):
+    for name, gsd in (("fine", 0.5), ("coarse", 7.0)):
+        picture(tmp_path / f"{name}.tif", transform=Affine(gsd, 0, 400_000, 0, -gsd, 5_700_000))
+    result = run([tmp_path / "fine.tif", tmp_path / "coarse.tif"], out)
+    fine, coarse = (
+        [each.message for each in made.warnings if each.id == "W-coarse-gsd"] for made in result.maps
+    )
+    assert fine == []
+    assert len(coarse) == 1
+    assert coarse[0].startswith("coarse.tif: pixels of 7 m")

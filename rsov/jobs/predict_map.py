@@ -15,7 +15,7 @@ from rsov.errors import InputError, Interrupted, ResourceError
 from rsov.jobs.options import OptionError
 from rsov.jobs.predict_plan import plan_facts, plan_lines
 from rsov.jobs.predict_progress import Step
-from rsov.term import plain
+from rsov.term import plain, size_text
 from rsov.types import Notices
 
 if TYPE_CHECKING:
@@ -77,7 +77,7 @@ class MapJob:
         self._options = options
         self._stop = stop
         self._watcher = watcher
-        self._notices = Notices(watcher.notice)
+        self._notices = Notices(watcher.notice, subject=path.name)
         self._source: Source | None = None
         self._started = datetime.now(UTC)
         self._laps: dict[str, float] = {}
@@ -101,7 +101,7 @@ class MapJob:
             raise ResourceError(
                 "E-memory",
                 f"the memory ran out at {self.path.name}",
-                why=f"the plan was made for {tools.budget / 2**20:,.0f} MB",
+                why=f"the plan was made for {size_text(tools.budget)}",
                 fix=f"--max-memory {tools.budget // 2**21}M plans with half of it",
             ) from error
 
