@@ -3,14 +3,23 @@
 from __future__ import annotations
 
 import os
+import resource
 import subprocess
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+import numpy as np
 import pytest
+from rasterio.errors import RasterioIOError
 
 from rsov.errors import OutputError, RsovError, UsageError
+from rsov.raster.faults import writing
 from rsov.raster.outputs import check_outputs, space_needed
 from rsov.types import Notices
+from tests.support.rasters import write
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
 
 
 def _refusal(kind: type[RsovError], *args, **options) -> RsovError:
@@ -189,3 +198,38 @@ def test_S19_a_folder_in_which_everyone_may_rename_is_warned_about(tmp_path: Pat
 
 def test_a_name_that_is_too_long_is_refused_in_the_plan(tmp_path: Path) -> None:
     assert _refusal(OutputError, [tmp_path / ("x" * 300 + ".tif")]).id == "E-output-name"
+
+
+@pytest.fixture
+def limited() -> Iterator[Callable[[int], None]]:
+    """Sets ``ulimit -f`` of this process, in bytes; Python ignores SIGXFSZ, so writing fails."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    yield lambda size: resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+def test_a_limit_of_file_sizes_is_told_in_plain_words(tmp_path: Path, limited: Callable[[int], None]) -> None:
+    data = np.random.default_rng(0).integers(0, 255, (1, 512, 512)).astype(np.uint8)
+    limited(150_000)
+    with pytest.raises(OutputError) as caught, writing(tmp_path / "a.tif"):
+        write(tmp_path / "a.tif", data)
+    error = caught.value
+    assert (error.id, error.why) == (
+        "E-output-limit",
+        "no file of this process may be larger than 150,000 bytes",
+    )
+    assert "ulimit -f" in error.fix
+
+
+def test_a_limit_that_no_file_comes_near_is_not_the_cause(
+    tmp_path: Path, limited: Callable[[int], None]
+) -> None:
+    private = tmp_path / ".a.tif.rsov-1.part" / "scratch"
+    private.mkdir(parents=True)
+    limited(40_000_000)
+    for size, told in ((1000, "E-output-write"), (25_000_000, "E-output-limit")):
+        (private / "work.tif").write_bytes(bytes(size))
+        for path in (private.parent / "a.tif", private / "b.tif", tmp_path / "a.gpkg"):
+            with pytest.raises(OutputError) as caught, writing(path):
+                raise RasterioIOError("Write error at scanline 0")
+            assert caught.value.id == told

@@ -21,7 +21,7 @@ _REASONS: dict[int, tuple[str, str, str]] = {
     errno.EDQUOT: ("E-output-quota", "your disk quota is used up", _MAKE_ROOM),
     errno.EFBIG: (
         "E-output-limit",
-        "the file may not grow further",
+        "the file may not become larger",
         f"raise the limit (ulimit -f), or {_MOVE}",
     ),
     errno.EIO: ("E-output-io", "the device reports an error", "check the disk or the network share"),
@@ -66,12 +66,16 @@ def writing(path: Path) -> Iterator[None]:
 def output_error(error: BaseException, path: Path) -> OutputError:
     """The error for a fault that hit the writing of ``path``."""
     number = error.errno if isinstance(error, OSError) else None
-    free = _free_bytes(path)
+    free, limit = _free_bytes(path), _size_limit()
     if number is None and free is not None and free < NEARLY_FULL:
         number = errno.ENOSPC
+    elif number is None and limit is not None and 2 * _largest_written(path) + NEARLY_FULL > limit:
+        number = errno.EFBIG
     name, what, fix = _REASONS.get(number or 0, _UNKNOWN)
     why = [root_cause(error)]
-    if free is not None and number in {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}:
+    if number == errno.EFBIG and limit is not None:
+        why = [f"no file of this process may be larger than {limit:,} bytes"]
+    elif free is not None and number in {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}:
         why.append(f"{megabytes(free)} free")
     return OutputError(
         name, f"cannot write {path.name}: {what}", where=str(path), why=", ".join(why), fix=fix
@@ -88,3 +92,27 @@ def _free_bytes(path: Path) -> int | None:
         with contextlib.suppress(OSError):
             return shutil.disk_usage(folder).free
     return None
+
+
+def _size_limit() -> int | None:
+    """Bytes that a file of this process may have (``ulimit -f``); None if there is no limit."""
+    try:
+        import resource
+    except ImportError:
+        return None
+    limit = resource.getrlimit(resource.RLIMIT_FSIZE)[0]
+    return None if limit == resource.RLIM_INFINITY else limit
+
+
+def _largest_written(path: Path) -> int:
+    """Bytes of the largest file in the private folder of the run that writes ``path``.
+
+    GDAL removes a copy that failed; the work file that it was made of is about as large.
+    """
+    inside = [folder for folder in path.parents if folder.suffix == ".part"]
+    sizes = [0]
+    for folder in inside[:1] or path.parent.glob(".*.part"):
+        for file in folder.rglob("*"):
+            with contextlib.suppress(OSError):
+                sizes.append(file.stat().st_size)
+    return max(sizes)
