@@ -10,6 +10,9 @@ pixels that get a class from `glacier,airport`; calibration error of the confide
 never trained on: all their pictures count. Of the others only the pictures of the validation split do; sets
 without any are listed. Sets of kind `single` have no legend to compete with: their one class is scored
 against the background vocabulary.
+
+`--model` takes a bundle or a checkpoint; one that was trained with `closed = true` has a layer of classes per
+set and is asked for these: the first column of the dense sets that it was trained on.
 """
 
 from __future__ import annotations
@@ -18,6 +21,7 @@ import argparse
 import json
 import math
 import sys
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,14 +31,15 @@ import torch
 from rsov.datasets.sets import DataSet, PictureRef, find_sets
 from rsov.engine.runtime import keep_freed_memory
 from rsov.jobs.train.checkpoint import load_weights
-from rsov.jobs.train.evaluate import Reader, Score, ready, score_set
+from rsov.jobs.train.closed import ClosedNetwork
+from rsov.jobs.train.evaluate import Answer, Reader, Score, ready, score_set
 from rsov.jobs.train.export import GSD, GSD_RANGE, TEMPERATURE
-from rsov.jobs.train.questions import questions
+from rsov.jobs.train.questions import legend_question, questions, whole_bag
 from rsov.models.bundled.network import BundledNetwork
 from rsov.models.bundled.weights import load_bundled
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
 
 
 def pictures_of(dataset: DataSet) -> tuple[str, tuple[PictureRef, ...]]:
@@ -43,14 +48,40 @@ def pictures_of(dataset: DataSet) -> tuple[str, tuple[PictureRef, ...]]:
     return part, dataset.pictures(part)  # type: ignore[arg-type]  # a str that is one of the literals
 
 
-def load(path: Path | None) -> tuple[BundledNetwork, Reader, float]:
-    """A bundle, or the averaged weights of a checkpoint of the trainer; how it reads, and its temperature."""
-    if path is not None and not path.with_suffix(".json").exists():
-        network = BundledNetwork()
-        network.load_state_dict(load_weights(path, "average"))
-        return network.eval(), Reader(GSD, GSD_RANGE), TEMPERATURE
-    network, card = load_bundled(path)
-    return network, Reader(card.gsd, card.gsd_range), card.temperature
+@dataclass(frozen=True)
+class Subject:
+    """What is measured: a network, how it reads, its temperature, and layers of classes if it has such."""
+
+    network: BundledNetwork
+    reader: Reader
+    temperature: float
+    heads: Mapping[str, Answer] | None = None
+
+    def record(self, dataset: DataSet, part: str, refs: Sequence[PictureRef]) -> dict[str, Any]:
+        """The figures of a set."""
+        if self.heads is None:
+            scores = score_set(self.network, refs, self.reader, questions(dataset))
+            return record(dataset, part, scores, self.temperature)
+        head = self.heads[dataset.name]
+        question = legend_question("bag", dataset, whole_bag)
+        bag = score_set(self.network, refs, self.reader, [question], lambda *_: head)["bag"]
+        iou = _named(bag, bag.iou)
+        return {"part": part, "kind": dataset.kind, "miou": bag.mean_iou, "iou": iou, "iou_background": iou}
+
+
+def load(path: Path | None, dtype: torch.dtype) -> Subject:
+    """A bundle, or the averaged weights of a checkpoint of the trainer."""
+    if path is None or path.with_suffix(".json").exists():
+        network, card = load_bundled(path)
+        return Subject(ready(network, dtype), Reader(card.gsd, card.gsd_range), card.temperature)
+    state, reader = load_weights(path), Reader(GSD, GSD_RANGE)
+    if any(key.startswith("heads.") for key in state):
+        closed = ClosedNetwork.from_state(state)
+        heads: dict[str, Answer] = {name: head.to(dtype) for name, head in closed.heads.items()}
+        return Subject(ready(closed.network, dtype), reader, TEMPERATURE, heads)
+    network = BundledNetwork()
+    network.load_state_dict(state)
+    return Subject(ready(network, dtype), reader, TEMPERATURE)
 
 
 def means(records: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
@@ -153,12 +184,16 @@ def main() -> int:
     keep_freed_memory()
     if options.threads:
         torch.set_num_threads(options.threads)
-    network, reader, temperature = load(options.model)
-    temperature = options.temperature or temperature
-    reader = Reader(
-        options.gsd or reader.gsd, tuple(options.range or reader.gsd_range), not options.no_stretch
+    subject = load(options.model, torch.bfloat16 if options.precision == "bf16" else torch.float32)
+    subject = replace(
+        subject,
+        temperature=options.temperature or subject.temperature,
+        reader=Reader(
+            options.gsd or subject.reader.gsd,
+            tuple(options.range or subject.reader.gsd_range),
+            not options.no_stretch,
+        ),
     )
-    network = ready(network, torch.bfloat16 if options.precision == "bf16" else torch.float32)
     found, skipped = find_sets(options.data)
     wanted = set(options.sets or [])
     print(f"{'set':25s} {'part':4s} {'kind':6s}" + "".join(f"{name:>8s}" for name in (*COLUMNS, *PROMPTS)))
@@ -172,8 +207,9 @@ def main() -> int:
         if not refs:
             without.append(dataset.name)
             continue
-        scores = score_set(network, refs, reader, questions(dataset))
-        records[dataset.name] = row = record(dataset, part, scores, temperature)
+        if subject.heads is not None and (dataset.kind == "single" or dataset.name not in subject.heads):
+            continue
+        records[dataset.name] = row = subject.record(dataset, part, refs)
         print(line(dataset.name, dataset.kind, part, row), flush=True)
         if options.classes:
             print(detail(row), flush=True)

@@ -128,7 +128,7 @@ def test_the_average_lies_between_old_and_new_and_copies_counters(tmp_path: Path
 
 def test_the_average_is_read_alone(tmp_path: Path) -> None:
     run_loop(trainee(), SETTINGS, tmp_path)
-    assert set(load_weights(tmp_path / LAST, "average")) == set(Tiny().state_dict())
+    assert set(load_weights(tmp_path / LAST)) == set(Tiny().state_dict())
 
 
 @pytest.mark.parametrize("workers", [0, 1, 2])

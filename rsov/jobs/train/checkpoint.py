@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import torch
 from safetensors import safe_open
@@ -81,13 +81,9 @@ def load_checkpoint(
     return int(metadata["step"])
 
 
-Weights = Literal["network", "average"]
-"""Weights of the last step, or their exponential mean: the better one before the rate has decayed."""
-
-
-def load_weights(path: Path, which: Weights) -> dict[str, Tensor]:
-    """The weights of a checkpoint."""
-    prefix = f"{which}/"
+def load_weights(path: Path) -> dict[str, Tensor]:
+    """The averaged weights of a checkpoint: better than those of the last step (docs/model-card.md)."""
+    prefix = "average/"
     with safe_open(path, framework="pt") as source:
         names = [name for name in list(source.keys()) if name.startswith(prefix)]
         return {name.removeprefix(prefix): source.get_tensor(name) for name in names}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeVar
 
@@ -218,16 +219,25 @@ def read_scaled(ref: PictureRef, reader: Reader) -> tuple[NDArray[np.uint8], NDA
     return rgb, label
 
 
+Answer = Callable[[Tensor], Tensor]
+"""Features [1, C, h, w] to scores [1, K, h, w] of the prompts, perhaps with the best rival as one more."""
+
+
+def text_answer(network: BundledNetwork, question: Question) -> Answer:
+    """Scores as prediction makes them from words."""
+    head = question.head(network.shape.dim)
+    vectors = torch.from_numpy(np.concatenate([head.texts, head.background]))
+    rivals = [len(head.background)] if len(head.background) else []
+    return network.fold(vectors, [*head.counts, *rivals]).to(next(network.parameters()).dtype)
+
+
 class _Asked:
     """One question while a set is read: its head, its score, and the maps of the picture at hand."""
 
-    def __init__(self, network: BundledNetwork, question: Question) -> None:
+    def __init__(self, question: Question, answer: Answer) -> None:
         self.score = Score(question)
         self.k = len(question.prompts)
-        head = question.head(network.shape.dim)
-        vectors = torch.from_numpy(np.concatenate([head.texts, head.background]))
-        rivals = [len(head.background)] if len(head.background) else []
-        self._fold = network.fold(vectors, [*head.counts, *rivals]).to(next(network.parameters()).dtype)
+        self._answer = answer
 
     def begin(self, shape: tuple[int, ...], truth: NDArray[np.int64]) -> None:
         """A picture of this shape at the reader's GSD; truth at the labels' own."""
@@ -238,7 +248,7 @@ class _Asked:
     def tile(self, place: tuple[slice, slice], cells: Tensor, inside: tuple[slice, slice]) -> None:
         """Decide the pixels of a tile."""
         scores = functional.interpolate(
-            self._fold(cells), scale_factor=float(STRIDE), mode="bilinear", align_corners=False
+            self._answer(cells).float(), scale_factor=float(STRIDE), mode="bilinear", align_corners=False
         )[0][:, *inside]
         self._legend[place] = scores[: self.k].argmax(0).numpy()
         if self.score.question.other >= 0:
@@ -259,14 +269,18 @@ class _Asked:
 
 
 def score_set(
-    network: BundledNetwork, refs: Sequence[PictureRef], reader: Reader, asked: Sequence[Question]
+    network: BundledNetwork,
+    refs: Sequence[PictureRef],
+    reader: Reader,
+    asked: Sequence[Question],
+    answer: Callable[[BundledNetwork, Question], Answer] = text_answer,
 ) -> dict[str, Score]:
     """Answers to several questions by name, from one pass over the pictures.
 
     `network` comes from :func:`ready`.
     """
     with torch.inference_mode():
-        parts = [_Asked(network, question) for question in asked]
+        parts = [_Asked(question, answer(network, question)) for question in asked]
         for ref in refs:
             rgb, label = read_scaled(ref, reader)
             for part in parts:

@@ -20,7 +20,6 @@ from rsov.text import encoder
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from rsov.jobs.train.checkpoint import Weights
 
 GSD = 0.3
 GSD_RANGE = (0.3, 1.0)
@@ -38,10 +37,9 @@ def export_bundle(
     gsd: float = GSD,
     gsd_range: tuple[float, float] = GSD_RANGE,
     temperature: float = TEMPERATURE,
-    weights: Weights = "network",
 ) -> BundledCard:
-    """Write weights of a checkpoint as a bundle; a finished run has its best ones in `network`."""
-    state = load_weights(checkpoint, weights)
+    """Write the averaged weights of a checkpoint as a bundle."""
+    state = load_weights(checkpoint)
     with safe_open(checkpoint, framework="pt") as source:
         steps = int((source.metadata() or {}).get("step", "0"))
     shape = NetworkShape()
@@ -86,7 +84,6 @@ def _main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--gsd", type=float, default=GSD)
     parser.add_argument("--gsd-range", type=float, nargs=2, default=GSD_RANGE)
     parser.add_argument("--temperature", type=float, default=TEMPERATURE)
-    parser.add_argument("--average", action="store_true", help="averaged weights: better before the decay")
     options = parser.parse_args(argv)
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     card = export_bundle(
@@ -97,7 +94,6 @@ def _main(argv: Sequence[str] | None = None) -> None:
         gsd=options.gsd,
         gsd_range=tuple(options.gsd_range),
         temperature=options.temperature,
-        weights="average" if options.average else "network",
     )
     logging.getLogger("rsov.train").info(
         "%s", json.dumps({"sha256": card.sha256, "bytes": card.weights_bytes})

@@ -10,8 +10,8 @@ import numpy as np
 
 from rsov.datasets.sets import IGNORE, OTHER, DataSet, SetClass
 from rsov.models.protocol import Head, text_head
-from rsov.text.background import choose_background
-from rsov.text.concepts import Relation, concepts, relation
+from rsov.text.background import choose_background, meanings
+from rsov.text.concepts import Relation, concepts
 from rsov.text.encoder import encode
 from rsov.types import Legend, LegendClass
 
@@ -99,11 +99,10 @@ def prompt_question(name: str, dataset: DataSet, prompts: Sequence[str]) -> Ques
 
 def absent_question(name: str, dataset: DataSet, prompts: Sequence[str]) -> Question | None:
     """Prompts that are nowhere in the set; None where one of its classes may be one of them."""
-    if any(
-        relation(item.name, prompt) not in (Relation.EXCLUDES, Relation.UNKNOWN)
-        for item in dataset.classes
-        for prompt in prompts
-    ):
+    table = concepts()
+    meant = [name for names in meanings(prompts, encode, table).values() for name in names]
+    allowed = (Relation.EXCLUDES, Relation.UNKNOWN)
+    if any(table.relation(item.name, name) not in allowed for item in dataset.classes for name in meant):
         return None
     truth = np.full(256, len(prompts), np.int64)
     truth[IGNORE] = -1
