@@ -49,6 +49,7 @@ ARGS = ["-p", "forest,road,water", "--scale", "none"]
 def test_stdout_has_the_paths_and_nothing_else(here, capsys):
     assert main(["predict", "ortho.tif", *ARGS]) == 0
     captured = capsys.readouterr()
+    assert "(0.00 Mpx/s" not in captured.err  # a tiny picture: no figure of throughput
     assert captured.out.splitlines() == [
         "ortho_classes.tif",
         "ortho_classes.qml",
