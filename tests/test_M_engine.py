@@ -250,6 +250,19 @@ def test_M19_a_number_of_threads_that_is_none_is_not_followed(given, monkeypatch
     assert start() == 3
 
 
+@pytest.mark.parametrize("given", ["0", "many"])
+def test_M19_a_number_of_threads_that_numba_refuses_is_not_passed_on(given):
+    code = "import rsov.kernels.scaling, numba; print(numba.config.NUMBA_NUM_THREADS)"
+    environment = {**os.environ, "NUMBA_NUM_THREADS": given}
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True
+    )
+    assert int(done.stdout) >= 1
+    assert done.stderr == ""
+    environment["NUMBA_NUM_THREADS"] = "3"
+    assert subprocess.check_output([sys.executable, "-c", code], env=environment, text=True) == "3\n"
+
+
 def test_M19_a_run_starts_its_readers_and_one_writer_and_ends_them():
     before = threading.active_count()
     most = 0

@@ -13,5 +13,5 @@ def _is_count(text: str) -> bool:
 
 
 if not _is_count(os.environ.get("NUMBA_NUM_THREADS", "1")):
-    # numba does not load with it; the kernels are serial, so it means nothing to them (as a wrong OMP_NUM_THREADS)
+    # numba would not load; to serial kernels the number means nothing, like a wrong OMP_NUM_THREADS to torch
     del os.environ["NUMBA_NUM_THREADS"]
