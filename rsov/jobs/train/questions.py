@@ -101,8 +101,8 @@ def absent_question(name: str, dataset: DataSet, prompts: Sequence[str]) -> Ques
     """Prompts that are nowhere in the set; None where one of its classes may be one of them."""
     table = concepts()
     meant = [name for names in meanings(prompts, encode, table).values() for name in names]
-    allowed = (Relation.EXCLUDES, Relation.UNKNOWN)
-    if any(table.relation(item.name, name) not in allowed for item in dataset.classes for name in meant):
+    there = (Relation.SAME, Relation.CONTAINS, Relation.WITHIN)
+    if any(table.relation(item.name, name) in there for item in dataset.classes for name in meant):
         return None
     truth = np.full(256, len(prompts), np.int64)
     truth[IGNORE] = -1
