@@ -10,7 +10,7 @@ from affine import Affine
 from PIL import Image, ImageChops
 from rasterio.crs import CRS
 
-from rsov.report.drawing import GAP, MARGIN, Pen, hatch, round_length
+from rsov.report.drawing import GAP, MARGIN, Pen, hatch, length_text, round_length
 from rsov.report.quicklook import MAX_WIDTH, Quicklook
 from rsov.report.summary import class_areas
 from rsov.types import NONE_COLOUR, Grid, Legend, LegendClass
@@ -196,3 +196,18 @@ def test_square_metres_have_a_raised_two_in_the_bundled_typeface() -> None:
     assert box is not None
     assert box[0] >= 5 + plain_width - 1
     assert box[3] < 5 + 16
+
+
+@pytest.mark.parametrize(
+    ("metres", "shown"),
+    [
+        (0.5, "0.5 m"),
+        (0.1, "0.1 m"),
+        (0.09998, "0.1 m"),
+        (0.0969, "9.7 cm"),
+        (20.0, "20 m"),
+        (5000.0, "5 km"),
+    ],
+)
+def test_lengths_read_well(metres: float, shown: str) -> None:
+    assert length_text(metres) == shown

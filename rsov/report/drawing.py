@@ -93,7 +93,7 @@ class Sheet:
         sheet = Image.new("RGB", (self._width, self._height), PAPER)
         pen = Pen(sheet, [self._title, *(entry.name for entry in self._entries)])
         pen.write((MARGIN, MARGIN - 4), self._title, TITLE, room=self._width - 2 * MARGIN)
-        size = f", {_length(sum(self._gsd) / 2)} per pixel" if self._gsd else ""
+        size = f", {length_text(sum(self._gsd) / 2)} per pixel" if self._gsd else ""
         for index, (panel, caption) in enumerate(
             zip(self._panels, (f"input{size}", "land cover"), strict=True)
         ):
@@ -112,7 +112,7 @@ class Sheet:
         width = self._panels[0].width
         metres = round_length(across / 4)
         pixels = round(width * metres / across)
-        text = _length(metres)
+        text = length_text(metres)
         label = pen.width(text, SMALL)
         if width - pixels - label < SCALE_ROOM:
             return
@@ -169,10 +169,12 @@ def round_length(metres: float) -> float:
     return next(step * power for step in (5, 2, 1) if step * power <= metres)
 
 
-def _length(metres: float) -> str:
+def length_text(metres: float) -> str:
+    """A length as people say it, in three figures at most."""
     if metres >= 1000:
         return f"{metres / 1000:g} km"
-    return f"{metres:.3g} m" if metres >= 0.1 else f"{metres * 100:.2g} cm"
+    metres = float(f"{metres:.3g}")  # 0.09999 m of a warped grid is 0.1 m
+    return f"{metres:g} m" if metres >= 0.1 else f"{metres * 100:.2g} cm"
 
 
 class Pen:
