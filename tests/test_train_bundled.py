@@ -14,6 +14,7 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file
 
+from benchmarks.transfer import Region, read_regions
 from rsov.datasets.crops import CropSettings
 from rsov.datasets.sets import IGNORE, SetClass, read_set
 from rsov.datasets.synthetic import CLASSES, draw_scene
@@ -105,6 +106,23 @@ def test_pictures_and_sets_can_be_left_out(data: Path) -> None:
         training_sets(data, exclude=["drwan"])
     with pytest.raises(InputError, match=r"drawn/c\.png"):
         training_sets(data, pictures=["drawn/c.png"])
+
+
+def test_a_region_is_measured_on_all_its_pictures_and_never_trained_on(data: Path) -> None:
+    sets = [read_set(data / name) for name in ("drawn", "foreign")]
+    region = Region("here", ("drawn",), ("foreign/b.png",))
+    held = region.held(sets)
+    assert [(item.name, [ref.name for ref in item.val]) for item in held] == [
+        ("drawn", ["a.png", "b.png"]),
+        ("foreign/b.png", ["b.png"]),
+    ]
+    assert not any(item.train for item in held)
+
+
+def test_regions_name_each_set_once() -> None:
+    names = [name for region in read_regions().values() for name in (*region.sets, *region.pictures)]
+    assert len(names) == len(set(names))
+    assert len(read_regions()) >= 4
 
 
 def test_a_layer_of_classes_learns_the_classes_of_its_set(data: Path, tmp_path: Path) -> None:
