@@ -21,6 +21,7 @@ from rsov.text.background import choose_background
 from rsov.text.cache import Embedder
 from rsov.text.legend import MAX_CLASSES, parse_prompts, read_legend
 from rsov.text.legend_file import MAX_BYTES
+from rsov.text.legend_grammar import Place
 from rsov.types import Legend, Notices
 
 if TYPE_CHECKING:
@@ -62,6 +63,21 @@ def test_P01_a_legend_file_among_classes_is_no_class(text: str) -> None:
     error = refusal(text)
     assert error.id == "E-prompt-file"
     assert "--prompts classes.txt" in error.fix
+
+
+@pytest.mark.parametrize(
+    ("text", "column"), [("forest;road", 6), ("water=lake; river,road", 10), (";road", 0)]
+)
+def test_P01_a_semicolon_parts_no_classes(text: str, column: int) -> None:
+    error = refusal(text)
+    assert error.id == "E-prompt-grammar"
+    assert error.where == Place("--prompts", text, column).caret()
+    assert "commas" in error.fix
+
+
+def test_P05_quotes_protect_a_semicolon(tmp_path: Path) -> None:
+    assert names(parse_prompts('"road; paved",forest')) == ["road; paved", "forest"]
+    assert names(read_legend(file(tmp_path, "road; paved\n"))) == ["road; paved"]
 
 
 @pytest.mark.parametrize("content", ["", "\n\n", "# only a comment\n", " , \n"])

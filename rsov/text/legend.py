@@ -32,7 +32,7 @@ def parse_prompts(text: str, base: Path | None = None) -> Legend:
     path = _named_file(text, base or Path.cwd())
     if path is not None:
         return read_legend(path)
-    drafts = parse_line(text, "--prompts", commas_part_classes=True, comments=False)
+    drafts = parse_line(text, "--prompts", in_file=False)
     return build_legend(drafts)
 
 

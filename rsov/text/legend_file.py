@@ -128,7 +128,7 @@ def _decode(data: bytes, name: str) -> str:
 def _parse_text(text: str, name: str) -> list[Draft]:
     drafts: list[Draft] = []
     for number, line in enumerate(_NEWLINES.split(text), 1):
-        drafts += parse_line(line, f"{name} line {number}", commas_part_classes=False, comments=True)
+        drafts += parse_line(line, f"{name} line {number}", in_file=True)
     if not drafts:
         raise UsageError("E-prompt-empty", f"{name} names no class", where=name, fix="write one class a line")
     return drafts

@@ -1,8 +1,9 @@
 """The grammar of class names in one line of text, for ``--prompts`` and for lines of a legend file.
 
 A class is ``text``, ``text | text ...`` or ``shown name = text | text ...``. In ``--prompts`` commas part
-classes; in a file a line is a class and commas part texts as ``|`` does. Double quotes protect what has a
-meaning here; ``""`` inside them is one quote. Every fault knows its column.
+classes, and a semicolon is refused, since it is meant to part them too; in a file a line is a class and
+commas part texts as ``|`` does. Double quotes protect what has a meaning here; ``""`` inside them is one
+quote. Every fault knows its column.
 """
 
 from __future__ import annotations
@@ -103,20 +104,25 @@ def check_text(raw: str, place: Place) -> str:
     return text
 
 
-def parse_line(line: str, source: str, *, commas_part_classes: bool, comments: bool) -> list[Draft]:
+def parse_line(line: str, source: str, *, in_file: bool) -> list[Draft]:
     """The classes of a line; an empty or comment line has none.
+
+    Args:
+        line: the text of ``--prompts``, or a line of a legend file.
+        source: what it is called in messages.
+        in_file: the line is one class, commas part its texts, and ``#`` begins a comment.
 
     Raises:
         UsageError: with a caret under the fault.
     """
     place = Place(source, line)
-    tokens = list(_tokens(place, comments))
+    tokens = list(_tokens(place, in_file))
     if not tokens:
         return []
     groups: list[list[_Token]] = [[]]
     starts = [0]
     for token in tokens:
-        if token.mark == "," and commas_part_classes:
+        if token.mark == "," and not in_file:
             groups.append([])
             starts.append(token.column + 1)
         else:
@@ -128,7 +134,7 @@ def parse_line(line: str, source: str, *, commas_part_classes: bool, comments: b
 
 def quoted(text: str) -> str:
     """A text as the grammar reads it back: in double quotes where it holds a character with a meaning."""
-    bare = not any(char in text for char in _MARKS + '"#@') and not _like_a_file(text)
+    bare = not any(char in text for char in _MARKS + ';"#@') and not _like_a_file(text)
     return text if bare else '"' + text.replace('"', '""') + '"'
 
 
@@ -136,7 +142,7 @@ def _like_a_file(text: str) -> bool:
     return text.startswith("@") or text.lower().endswith(LEGEND_SUFFIXES)
 
 
-def _tokens(place: Place, comments: bool) -> Iterator[_Token]:
+def _tokens(place: Place, in_file: bool) -> Iterator[_Token]:
     line, i = place.line, 0
     while i < len(line):
         blank = BLANKS.match(line, i)
@@ -146,13 +152,13 @@ def _tokens(place: Place, comments: bool) -> Iterator[_Token]:
             yield _Token(line[i], "", i)
             i += 1
         elif line[i] == '"':
-            text, end = _quoted(place, i, comments)
+            text, end = _quoted(place, i, in_file)
             yield _Token("", text, i + 1)
             i = end
-        elif comments and line[i] == "#" and (i == 0 or BLANKS.match(line[i - 1])):
+        elif in_file and line[i] == "#" and (i == 0 or BLANKS.match(line[i - 1])):
             return
         else:
-            end = _bare_end(place, i, comments)
+            end = _bare_end(place, i, in_file)
             if _like_a_file(line[i:end].strip()):
                 fault(
                     "E-prompt-file",
@@ -164,13 +170,20 @@ def _tokens(place: Place, comments: bool) -> Iterator[_Token]:
             i = end
 
 
-def _bare_end(place: Place, start: int, comments: bool) -> int:
+def _bare_end(place: Place, start: int, in_file: bool) -> int:
     line = place.line
     for i in range(start, len(line)):
         if line[i] in _MARKS:
             return i
-        if comments and line[i] == "#" and BLANKS.match(line[i - 1]):
+        if in_file and line[i] == "#" and BLANKS.match(line[i - 1]):
             return i
+        if line[i] == ";" and not in_file:
+            fault(
+                "E-prompt-grammar",
+                "a semicolon stands in a name",
+                place.at(i),
+                'part classes by commas; put quotes around a name that holds one: "a; b"',
+            )
         if line[i] == '"':
             fault(
                 "E-prompt-grammar",
@@ -181,7 +194,7 @@ def _bare_end(place: Place, start: int, comments: bool) -> int:
     return len(line)
 
 
-def _quoted(place: Place, start: int, comments: bool) -> tuple[str, int]:
+def _quoted(place: Place, start: int, in_file: bool) -> tuple[str, int]:
     """Text between quotes and the index after the closing one."""
     line, i, parts = place.line, start + 1, []
     while i < len(line):
@@ -194,7 +207,7 @@ def _quoted(place: Place, start: int, comments: bool) -> tuple[str, int]:
         else:
             blank = BLANKS.match(line, i + 1)
             after = blank.end() if blank else i + 1
-            comment = comments and blank and line[after : after + 1] == "#"
+            comment = in_file and blank and line[after : after + 1] == "#"
             if after < len(line) and line[after] not in _MARKS and not comment:
                 fault(
                     "E-prompt-grammar",
