@@ -6,6 +6,7 @@ import io
 import json
 import os
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -236,6 +237,26 @@ def test_inputs_from_standard_input(here, capsys, monkeypatch):
     monkeypatch.setattr(sys, "stdin", Stdin())
     assert main(["predict", "--inputs-file", "-", *ARGS, "-o", "out/"]) == 0
     assert "out/with space_classes.tif" in capsys.readouterr().out.splitlines()
+
+
+def test_a_file_that_is_no_list_of_inputs_is_refused_at_once(here, capsys):
+    picture(here / "noise.tif", 1500, 1500)
+    (here / "zeros").write_bytes(bytes(100))
+    (here / "long.txt").write_bytes(b"ortho.tif\n" * 2_000_000)
+    for name, why in (
+        ("noise.tif", "not a text"),
+        ("zeros", "not a text"),
+        ("long.txt", "more than 16,777,216 bytes"),
+    ):
+        since = time.monotonic()
+        assert main(["predict", "--inputs-file", name, *ARGS, "-n"]) == 2
+        assert time.monotonic() - since < 2
+        err = capsys.readouterr().err
+        assert "E-inputs-file" in err
+        assert f"{name} is no list of names" in err
+        assert why in err
+    (here / "list.txt").write_bytes("ortho.tif\r\n# ümlaut\n".encode("latin-1"))
+    assert main(["predict", "--inputs-file", "list.txt", *ARGS, "-n"]) == 0
 
 
 def test_a_pattern_that_the_shell_left_is_expanded(here, capsys):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 from glob import glob
 from pathlib import Path
@@ -21,6 +22,11 @@ if TYPE_CHECKING:
     from rsov.jobs.options import PredictOptions
     from rsov.jobs.predict import PredictResult
     from rsov.jobs.predict_map import MapResult
+
+_MAX_LIST_BYTES = 1 << 24
+"""A list of inputs is read whole; a hundred thousand long names are less."""
+_NO_TEXT = re.compile(rb"[\x01-\x08\x0e-\x1f\x7f]|\0\0")
+"""What no list holds: control characters, and empty names between two NUL."""
 
 HELP = """Make a land-cover map from an orthomosaic and words.
 
@@ -168,21 +174,30 @@ def _listed(file: str | None, prompts: str | None) -> list[str]:
                 "--inputs-file - waits for names of files on standard input",
                 fix="find . -name '*.tif' | rsov predict --inputs-file - -p forest,road",
             )
-        data = sys.stdin.buffer.read()
+        data = sys.stdin.buffer.read(_MAX_LIST_BYTES + 1)
     else:
         try:
-            data = Path(file).read_bytes()
+            with Path(file).open("rb") as opened:
+                data = opened.read(_MAX_LIST_BYTES + 1)
         except OSError as error:
-            raise UsageError(
-                "E-inputs-file",
-                f"{file} cannot be read",
-                where="--inputs-file",
-                why=error.strerror or "",
-                fix="give a text file with the name of an input on each line",
-            ) from error
+            raise _no_list(file, "cannot be read", error.strerror or "") from error
+    if _NO_TEXT.search(data):
+        raise _no_list(file, "is no list of names", "it is not a text")
+    if len(data) > _MAX_LIST_BYTES:
+        raise _no_list(file, "is no list of names", f"it has more than {_MAX_LIST_BYTES:,} bytes")
     lines = data.split(b"\0") if b"\0" in data else data.splitlines()
     names = [os.fsdecode(line) for line in lines]
     return [name for name in names if name.strip() and not name.startswith("#")]
+
+
+def _no_list(file: str, what: str, why: str) -> UsageError:
+    return UsageError(
+        "E-inputs-file",
+        f"{'standard input' if file == '-' else file} {what}",
+        where="--inputs-file",
+        why=why,
+        fix="give a text file with the name of an input on each line",
+    )
 
 
 def _check_log(log: Path | None, inputs: list[str]) -> None:
