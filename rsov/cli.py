@@ -26,6 +26,7 @@ COMPLETE = "_RSOV_COMPLETE"
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command line and return its exit code; the entry point of `rsov` and of the tests."""
     if arguments is None:
+        _use_utf8()
         if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # else the parent ignores it
             signal.signal(signal.SIGINT, _end_now)
         from rsov.term import keep_streams
@@ -33,6 +34,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
         keep_streams()
         _leave(_run(sys.argv[1:]))
     return _run(list(arguments))
+
+
+def _use_utf8() -> None:
+    """Start anew in Python's UTF-8 mode where the locale is another one; same process, same arguments.
+
+    Names of files and prompts are UTF-8 for GDAL and in the outputs; an ASCII locale cannot hold them (P28).
+    """
+    if sys.getfilesystemencoding() != "utf-8" and sys.executable:
+        os.execv(sys.executable, [sys.executable, "-X", "utf8", *sys.orig_argv[1:]])  # noqa: S606 - itself
 
 
 def _end_now(number: int, frame: FrameType | None) -> NoReturn:  # noqa: ARG001 - the signature of a handler

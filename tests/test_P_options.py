@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import math
+import os
 import subprocess
 import sys
 import typing
@@ -17,6 +19,7 @@ from rsov.commands.table import PREDICT
 from rsov.errors import UsageError
 from rsov.jobs.options import OptionError, PredictKeywords, PredictOptions
 from rsov.types import Window
+from tests.support.places import picture
 
 BAD_NUMBERS = [
     "nan",
@@ -251,6 +254,37 @@ def test_P28_numbers_and_case_do_not_follow_the_locale(tmp_path):
             [sys.executable, "-c", code], env=environ, capture_output=True, text=True, check=True
         )
         assert done.stdout.strip() == "1.5 file fail"
+
+
+ASCII = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0", "PYTHONIOENCODING": "ascii"}
+
+
+def test_P28_names_and_words_are_utf8_in_any_locale(tmp_path):
+    picture(tmp_path / "zürich é.tif")
+    (tmp_path / "zürich é_classes.tif").touch()  # refused after names and words are read, before a model is
+    done = subprocess.run(
+        [sys.executable, "-m", "rsov", "predict", "zürich é.tif", "-p", "Wälder,Straße", "--json"],
+        check=False,
+        env=os.environ | ASCII | {"PYTHONPATH": str(Path.cwd())},
+        cwd=tmp_path,
+        capture_output=True,
+    )
+    (error,) = json.loads(done.stdout)["errors"]
+    assert (done.returncode, error["id"], error["where"]) == (5, "E-output-exists", "zürich é_classes.tif")
+    assert b"z\\xfcrich \\xe9_classes.tif" in done.stderr
+
+
+def test_P28_a_script_in_an_ascii_locale_is_told_how_to_start_python(tmp_path):
+    code = (
+        "import sys; from pathlib import Path; from rsov.raster.outputs import check_outputs\n"
+        "from rsov.errors import OutputError\n"
+        "try: check_outputs([Path('\\u00e9_classes.tif')])\n"
+        "except OutputError as error: print(error.id, error.fix)"
+    )
+    environ = os.environ | ASCII | {"PYTHONPATH": str(Path.cwd())}
+    told = subprocess.check_output([sys.executable, "-c", code], env=environ, cwd=tmp_path, text=True)
+    assert told.startswith("E-output-name")
+    assert "PYTHONUTF8=1" in told
 
 
 def test_the_table_the_dataclass_and_the_keywords_agree():

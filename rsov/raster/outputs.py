@@ -80,8 +80,10 @@ def check_outputs(
 
     Raises:
         UsageError: two outputs have one name, or an output is an input.
-        OutputError: an output exists (all are named), a folder is missing, not writable, or full.
+        OutputError: an output exists (all are named), a folder is missing, not writable, or full, or Python's
+            encoding of file names has not all letters of one.
     """
+    _check_encoding(outputs)
     _check_collisions(outputs)
     _check_inputs(outputs, inputs)
     for folder in dict.fromkeys(path.parent for path in outputs):
@@ -130,6 +132,21 @@ POLYGON_BYTES = 0.2
 
 FIXED_BYTES = 4_000_000
 """Quicklook, report, style, headers and indexes."""
+
+
+def _check_encoding(outputs: Iterable[Path]) -> None:
+    """Only scripts meet this: the command line runs in UTF-8 whatever the locale."""
+    for path in outputs:
+        try:
+            os.fsencode(path)
+        except UnicodeEncodeError as error:
+            raise OutputError(
+                "E-output-name",
+                f"the name {path.name} cannot be written in this locale",
+                where=str(path),
+                why=f"Python's encoding of file names is {error.encoding}",
+                fix="start Python in UTF-8 mode: PYTHONUTF8=1",
+            ) from error
 
 
 def _check_collisions(outputs: Sequence[Path]) -> None:
