@@ -70,6 +70,26 @@ def test_a_part_has_the_pixels_of_the_whole(
     assert report["metrics"]["tiles"] <= everything["metrics"]["tiles"]
 
 
+@pytest.mark.parametrize(
+    "part",
+    [
+        {"window": Window(70, 60, 151, 141)},
+        {"bounds": (400_035.0, 5_699_899.5, 400_110.5, 5_699_970.0)},
+    ],
+)
+def test_a_part_on_coarser_pixels_has_those_of_the_whole_to_its_edges(
+    ortho: Path, tmp_path: Path, part: dict[str, Any]
+) -> None:
+    """Its last row and column reach beyond the part, where the picture goes on."""
+    whole, _, _ = run(ortho, tmp_path / "whole", res=2.5)
+    found, _, _ = run(ortho, tmp_path / "part", res=2.5, **part)
+    rows, columns = (
+        slice(start // 5, start // 5 + size) for start, size in zip((60, 70), found.shape[1:], strict=True)
+    )
+    assert found.shape[1:] == (29, 31)
+    assert (found == whole[:, rows, columns]).all()
+
+
 def test_a_part_reads_few_tiles(ortho: Path, tmp_path: Path) -> None:
     _, _, report = run(ortho, tmp_path / "part", window=Window(300, 270, 22, 15))
     assert report["metrics"]["tiles"] == report["settings"]["plan"]["tiles"] <= 4

@@ -50,6 +50,13 @@ class GridMap:
             return None
         return int(self.offset_x), int(self.offset_y)
 
+    def under(self, grid: Grid) -> Window:
+        """The pixels of the other grid that ``grid`` touches."""
+        col, row = math.floor(self.offset_x + _EDGE), math.floor(self.offset_y + _EDGE)
+        right = math.ceil(self.offset_x + self.scale_x * grid.width - _EDGE)
+        bottom = math.ceil(self.offset_y + self.scale_y * grid.height - _EDGE)
+        return Window(col, row, right - col, bottom - row)
+
 
 def like_grid(path: Path) -> Grid:
     """The grid of the raster given with ``--like``; raises :class:`InputError` if it has none."""

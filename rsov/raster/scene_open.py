@@ -117,6 +117,8 @@ def open_scene(
             _judge_stats(stats, sample, raw, path.name, notices)
         decoder = Decoder.build(raw, radiometry)
         out_grid, axis = output_grid(grid, region, options, notices)
+        if options.res is not None:  # pixels of the map that reach beyond what was asked for are mapped whole
+            region = axis.under(out_grid).intersect(grid.window)
         return Scene(
             path=path,
             view=opened.view,
