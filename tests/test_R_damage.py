@@ -285,6 +285,23 @@ def test_R11_missing_offers_the_nearest_name(tmp_path: Path) -> None:
     assert "ortho.tif" in caught.value.fix
 
 
+@pytest.mark.parametrize("name", ["nofile.tif", "w.tif", "wfwfwfwf.jpg"])
+def test_R11_an_ending_that_all_share_is_no_likeness(tmp_path: Path, name: str) -> None:
+    write(tmp_path / "photograph.tif", texture())
+    write(tmp_path / "wf.tif", texture())
+    with pytest.raises(InputError) as caught:
+        scene(tmp_path / name)
+    assert ("wf.tif" in caught.value.fix) is (name == "w.tif")
+    assert caught.value.fix
+
+
+def test_R11_a_pattern_without_a_match_is_called_one(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"no file matches .*\*\.jpg") as caught:
+        scene(tmp_path / "*.jpg")
+    assert caught.value.id == "E-input-missing"
+    assert caught.value.fix
+
+
 @pytest.mark.skipif(os.geteuid() == 0, reason="root reads everything")
 def test_R11_no_permission(tmp_path: Path) -> None:
     path = write(tmp_path / "ortho.tif", texture())

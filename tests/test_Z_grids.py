@@ -230,14 +230,22 @@ def test_bad_areas_of_interest(tmp_path: Path) -> None:
     with pytest.raises(InputError) as caught:
         scene(path, aoi=far)
     assert caught.value.id == "E-aoi-overlap"
+    assert caught.value.fix
     (tmp_path / "text.geojson").write_text("nothing")
-    with pytest.raises(InputError):
-        scene(path, aoi=tmp_path / "text.geojson")
-    with pytest.raises(InputError):
-        scene(path, aoi=tmp_path / "missing.gpkg")
+    for no_vectors in (tmp_path / "text.geojson", path, tmp_path):
+        with pytest.raises(InputError) as caught:
+            scene(path, aoi=no_vectors)
+        assert caught.value.id == "E-aoi"
+        assert "GeoPackage" in caught.value.fix
+        assert "flags" not in caught.value.why  # GDAL's own words help nobody
+    with pytest.raises(InputError, match="does not exist") as caught:
+        scene(path, aoi=tmp_path / "far.gpkg")
+    assert caught.value.where == "--aoi"
+    assert "far.geojson" in caught.value.fix
     with pytest.raises(InputError) as caught:
         scene(write(tmp_path / "b.tif", texture(), crs=None), aoi=far)
     assert caught.value.id == "E-aoi-crs"
+    assert "--crs" in caught.value.fix
 
 
 @pytest.mark.parametrize(

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 _SEGMENTS_PER_SIDE = 64
 """Straight lines bend when reprojected; the outline is cut into pieces of 1/64 of its extent first."""
+_FORMATS = "give polygons as GeoPackage, GeoJSON, FlatGeobuf or Shapefile"
 
 
 class AreaOfInterest:
@@ -96,7 +97,10 @@ def read_aoi(path: Path, grid: Grid) -> AreaOfInterest:
     if (crs is None) != (grid.crs is None):
         side = path.name if crs is None else "the picture"
         raise InputError(
-            "E-aoi-crs", f"{side} has no CRS, so the area of interest cannot be placed", where=str(path)
+            "E-aoi-crs",
+            f"{side} has no CRS, so the area of interest cannot be placed",
+            where=str(path),
+            fix="save it with its CRS" if crs is None else "state the picture's: --crs EPSG:32632",
         )
     import shapely
 
@@ -126,13 +130,17 @@ def read_aoi(path: Path, grid: Grid) -> AreaOfInterest:
 
 def _read(path: Path) -> tuple[list[BaseGeometry], CRS | None]:
     import fiona
-    from fiona.errors import FionaError
+    from fiona.errors import DriverError, FionaError
     from rasterio.crs import CRS
     from shapely.errors import ShapelyError
     from shapely.geometry import shape
 
-    if not path.is_file():
-        raise InputError("E-input-missing", f"{path} is not a file, or not there", where="--aoi")
+    from rsov.raster.preflight import missing_file
+
+    if not path.exists():
+        raise missing_file(path, "--aoi")
+    if not path.is_file():  # GDAL takes folders as well
+        raise InputError("E-aoi", f"{path} is not a file", where="--aoi", fix=_FORMATS)
     try:
         layers = fiona.listlayers(path)
         if len(layers) > 1:
@@ -149,12 +157,12 @@ def _read(path: Path) -> tuple[list[BaseGeometry], CRS | None]:
             "E-aoi",
             f"{path} cannot be read as polygons",
             where="--aoi",
-            why=str(error),
-            fix="give polygons as GeoPackage, GeoJSON, FlatGeobuf or Shapefile",
+            why="it is no vector file, or a damaged one" if isinstance(error, DriverError) else str(error),
+            fix=_FORMATS,
         ) from error
     shapes = [s for s in shapes if s.geom_type in ("Polygon", "MultiPolygon") and not s.is_empty]
     if not shapes:
-        raise InputError("E-aoi", f"{path} has no polygons", where="--aoi")
+        raise InputError("E-aoi", f"{path} has no polygons", where="--aoi", fix=_FORMATS)
     return shapes, CRS.from_wkt(wkt) if wkt else None
 
 
@@ -211,5 +219,10 @@ def _reproject(shape: BaseGeometry, source: CRS, target: CRS) -> BaseGeometry:
 
     moved = shapely.transform(dense, move)
     if not np.isfinite(shapely.get_coordinates(moved)).all():
-        raise InputError("E-aoi-crs", "the area of interest cannot be brought into the CRS of the picture")
+        raise InputError(
+            "E-aoi-crs",
+            "the area of interest cannot be brought into the CRS of the picture",
+            where="--aoi",
+            fix="cut it to the surroundings of the picture, or save it in the picture's CRS",
+        )
     return moved

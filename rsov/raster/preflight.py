@@ -94,9 +94,7 @@ def check_source(path: Path, options: ReadOptions, notices: Notices) -> Source:
             check_sha256(path, file, options.input_sha256)
             return _check_content(path, file, fingerprint, options, notices)
     except OSError as error:
-        raise InputError(
-            "E-input-unreadable", f"{path} cannot be read", why=error.strerror or str(error)
-        ) from error
+        raise _unreadable(path, error) from error
 
 
 def refuse_connection(path: Path) -> None:
@@ -138,11 +136,9 @@ def _status(path: Path) -> os.stat_result:
     try:
         status = path.stat()
     except FileNotFoundError:
-        raise InputError("E-input-missing", f"{path} does not exist", fix=_nearest(path)) from None
+        raise missing_file(path) from None
     except OSError as error:
-        raise InputError(
-            "E-input-unreadable", f"{path} cannot be read", why=error.strerror or str(error)
-        ) from error
+        raise _unreadable(path, error) from error
     kinds = (
         (stat.S_ISDIR, "a folder"),
         (stat.S_ISFIFO, "a pipe"),
@@ -160,14 +156,37 @@ def _status(path: Path) -> os.stat_result:
     return status
 
 
+def missing_file(path: Path, where: str = "") -> InputError:
+    """For a path at which nothing is, with the name in its folder that may have been meant."""
+    if any(mark in path.name for mark in "*?["):
+        return InputError(
+            "E-input-missing", f"no file matches {path}", where=where, fix="check the folder and the ending"
+        )
+    return InputError("E-input-missing", f"{path} does not exist", where=where, fix=_nearest(path))
+
+
 def _nearest(path: Path) -> str:
+    """The most similar name; endings count only between equal ones, since all pictures share a few."""
     try:
-        names = [entry.name for entry in path.parent.iterdir()]
+        entries = list(path.parent.iterdir())
     except OSError:
-        return f"the folder {path.parent} does not exist either"
-    same_case = {name.casefold(): name for name in names}
-    near = difflib.get_close_matches(path.name.casefold(), same_case, n=1, cutoff=0.6)
-    return f"did you mean {same_case[near[0]]} (same folder)?" if near else ""
+        return f"check the path: the folder {path.parent} does not exist either"
+    suffix = path.suffix.casefold()
+    for same in (True, False):
+        names = {e.stem.casefold(): e.name for e in entries if (e.suffix.casefold() == suffix) is same}
+        near = difflib.get_close_matches(path.stem.casefold(), names, n=1, cutoff=0.6)
+        if near:
+            return f"did you mean {names[near[0]]} (same folder)?"
+    return f"check the name, or list what is there: ls {path.parent}"
+
+
+def _unreadable(path: Path, error: OSError) -> InputError:
+    return InputError(
+        "E-input-unreadable",
+        f"{path} cannot be read",
+        why=error.strerror or str(error),
+        fix="see that you may read the file and the folders above it: ls -l",
+    )
 
 
 def _is_tiff(head: bytes) -> bool:
@@ -257,6 +276,7 @@ def _check_tiff(
             raise UsageError(
                 "E-subdataset",
                 f"{path.name} has {len(pages)} pages, --subdataset {subdataset} is none of them",
+                fix=f"give a number from 1 to {len(pages)}",
             )
         page = pages[subdataset - 1]
         if page is not directories[0]:
