@@ -12,13 +12,17 @@ from __future__ import annotations
 import argparse
 import json
 import math
+import statistics
 import tomllib
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rsov.datasets.sets import OTHER, DataSet, find_sets
 from rsov.models.bundled.weights import load_bundled
 from rsov.text.concepts import concepts
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "model-card.md"
 LONGEST_LICENCE = 240
@@ -36,7 +40,16 @@ def main() -> None:
     sets = find_sets(arguments.data)[0]
     figures: Figures = json.loads(arguments.figures.read_text(encoding="utf-8"))
     text = replaced(PAGE.read_text(encoding="utf-8"), "facts", facts())
-    tables = "\n".join([transfer(sets, figures), trained(sets, figures), by_class(sets, figures)])
+    never = "Sets that no training saw (all pictures)"
+    known = "Sets that were trained on (validation pictures)"
+    tables = "\n".join(
+        [
+            measured(sets, figures, never, lambda each: each.bundle == "no"),
+            measured(sets, figures, known, lambda each: each.bundle != "no"),
+            by_class(sets, figures),
+            trained(sets),
+        ]
+    )
     PAGE.write_text(replaced(text, "figures", tables), encoding="utf-8")
 
 
@@ -74,39 +87,57 @@ def facts() -> str:
     return table(["", ""], [[key, value] for key, value in rows.items()])
 
 
-def transfer(sets: list[DataSet], figures: Figures) -> str:
-    """Sets of bundle `no`."""
+COLUMNS = {
+    "mIoU": "miou",
+    "background": "miou_background",
+    "names": "name",
+    "unseen": "unseen",
+    "one unseen": "unseen_one",
+    "lost": "lost",
+    "absent": "absent",
+    "ECE": "calibration_error",
+}
+PROMPTS = ("forest", "road")
+
+
+def measured(sets: list[DataSet], figures: Figures, title: str, which: Callable[[DataSet], bool]) -> str:
+    """All figures of some sets, and their mean."""
+    chosen = [each for each in sets if which(each)]
     rows = [
-        [
-            f"`{each.name}`",
-            kind(each),
-            *(percent(figures[each.name][key]) for key in ("miou", "miou_background", "name", "unseen")),
-            ious(figures[each.name]["iou"]),
-        ]
-        for each in sets
-        if each.bundle == "no"
+        [f"`{each.name}`", kind(each), *shares(figures[each.name]), ious(figures[each.name]["iou"])]
+        for each in chosen
+        if each.name in figures
     ]
-    head = ["set", "kind, classes", "mIoU", "background", "names only", "unseen words", "IoU of the classes"]
-    return "### Sets that no training saw (all pictures)\n\n" + table(head, rows)
+    columns = zip(*(values(figures[each.name]) for each in chosen if each.name in figures), strict=True)
+    known = [[value for value in column if not math.isnan(value)] for column in columns]
+    mean = [statistics.fmean(column) if column else math.nan for column in known]
+    rows.append(["mean", "", *map(percent, mean), ""])
+    head = ["set", "kind, classes", *COLUMNS, *PROMPTS, "IoU of the classes"]
+    without = ", ".join(f"`{each.name}`" for each in chosen if each.name not in figures)
+    note = f"\nWithout validation pictures: {without}.\n" if without else ""
+    return f"### {title}\n\n{table(head, rows)}{note}"
 
 
-def trained(sets: list[DataSet], figures: Figures) -> str:
-    """Sets of bundle `yes` and `cite`."""
+def shares(row: dict[str, Any]) -> list[str]:
+    """The cells of :data:`COLUMNS` and :data:`PROMPTS`."""
+    return [percent(value) for value in values(row)]
+
+
+def values(row: dict[str, Any]) -> list[float]:
+    """The figures of :data:`COLUMNS` and :data:`PROMPTS`, NaN where there is none."""
+    found = [row.get(key, math.nan) for key in COLUMNS.values()]
+    return [*found, *(row.get("forest_road", {}).get(prompt, math.nan) for prompt in PROMPTS)]
+
+
+def trained(sets: list[DataSet]) -> str:
+    """Pictures and licences of the sets of bundle `yes` and `cite`."""
     rows = [
-        [
-            f"`{each.name}`",
-            kind(each),
-            spacing(each),
-            f"{len(each.train)} / {len(each.val)}",
-            *(percent(figures.get(each.name, {}).get(key)) for key in ("miou", "miou_background")),
-            each.bundle,
-            licence(each),
-        ]
+        [f"`{each.name}`", spacing(each), f"{len(each.train)} / {len(each.val)}", each.bundle, licence(each)]
         for each in sets
         if each.bundle != "no"
     ]
-    head = ["set", "kind, classes", "GSD (m)", "train / val", "mIoU", "background", "bundle", "licence"]
-    return "### Sets that were trained on (validation pictures)\n\n" + table(head, rows)
+    head = ["set", "GSD (m)", "train / val", "bundle", "licence"]
+    return "### What it was trained on\n\n" + table(head, rows)
 
 
 def by_class(sets: list[DataSet], figures: Figures) -> str:

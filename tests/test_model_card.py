@@ -75,5 +75,9 @@ def test_the_tables_take_the_figures_of_the_benchmark_as_they_are(card: ModuleTy
     )  # fmt: skip
     scores = dict.fromkeys(("bag", "name", "unseen", "unseen 0"), score)
     figures = {"toy": record(dataset, "all", scores, 1.0)}
-    assert "| `toy` | dense, 1 | 50.0 | 40.0 | 50.0 | 50.0 | forest 50 |" in card.transfer([dataset], figures)
+    page = card.measured([dataset], figures, "A title", lambda _: True)
+    assert (
+        "| `toy` | dense, 1 | 50.0 | 40.0 | 50.0 | 50.0 | 50.0 | 10.0 | - | 0.0 | - | - | forest 50 |" in page
+    )
+    assert "| mean |  | 50.0 | 40.0 |" in page.replace("| | ", "|  | ")
     assert "forest 50 (1)" in card.by_class([dataset], figures)
