@@ -157,6 +157,19 @@ def test_tiles_that_the_model_cannot_take_are_refused_with_one_that_it_can(optio
     assert plan(500, 500, **good).tiles > 1
 
 
+def test_an_overlap_in_percent_is_one_of_the_tile_that_the_memory_allows():
+    big = card(tile=1024, overlap=128)
+    small = plan(6000, 6000, card=big, overlap="25%", budget=plan(6000, 6000, card=big, tile=256).memory)
+    assert small.tile_limit < big.tile
+    assert small.cols.overlap == small.tile_limit // 4
+
+
+def test_a_refused_overlap_is_repeated_as_it_was_typed():
+    for typed in ("90%", "0%", "300"):
+        with pytest.raises(UsageError, match=rf"\]: --overlap {typed}: must be from"):
+            plan(500, 500, overlap=typed)
+
+
 def test_strips_begin_at_whole_blocks_of_the_raster_that_is_written():
     p = plan(6000, 300, budget=LEAN + 8 * MB, classes=60)
     assert p.strips > 1

@@ -189,7 +189,7 @@ def make_plan(  # noqa: PLR0917 - what a plan is made of, in the order of design
     budget: int,
     *,
     tile: int | None = None,
-    overlap: int | None = None,
+    overlap: int | str | None = None,
     texts: int | None = None,
     batch: int = 1,
     probs: bool = False,
@@ -198,6 +198,7 @@ def make_plan(  # noqa: PLR0917 - what a plan is made of, in the order of design
     """Choose tiles and strips for a scene; ``texts`` of all classes, by default one each.
 
     Without ``tile`` the card's is halved as often as the budget needs, down to :data:`MIN_TILE`.
+    ``overlap`` is in work pixels, or as a text such as ``12%`` a share of the tile chosen.
 
     Raises:
         ResourceError: even the smallest tile and strip need more than ``budget`` bytes; says how many.
@@ -264,10 +265,12 @@ def _checked_tile(tile: int, card: ModelCard) -> int:
     return tile
 
 
-def _checked_overlap(overlap: int, tile: int, card: ModelCard) -> int:
+def _checked_overlap(overlap: int | str, tile: int, card: ModelCard) -> int:
     """Between two score cells (interpolation) and a quarter tile (at most two tiles on a pixel per axis)."""
     low, high = 2 * card.stride, tile // 4 // card.stride * card.stride
-    rounded = round(overlap / card.stride) * card.stride
+    count = float(str(overlap).removesuffix("%"))
+    pixels = tile * count / 100 if str(overlap).endswith("%") else count
+    rounded = round(pixels / card.stride) * card.stride
     if not low <= rounded <= high:
         raise UsageError(
             "E-option-overlap",

@@ -172,7 +172,6 @@ class MapJob:
         from rsov.vector.write import check_format
 
         o, tools = self._options, self._tools
-        tile = o.tile or tools.card.tile
         plan = make_plan(
             scene.work,
             scene.grid,
@@ -181,7 +180,7 @@ class MapJob:
             len(tools.legend),
             tools.budget,
             tile=o.tile,
-            overlap=overlap_pixels(o.overlap, tile),
+            overlap=checked_overlap(o.overlap),
             texts=sum(len(item.texts) for item in tools.legend),
             probs=o.probs,
             readers=tools.readers,
@@ -352,8 +351,8 @@ class MapJob:
         return MapResult(self.path, self._outputs.kinds(), (), tuple(self._notices.items), report, lines)
 
 
-def overlap_pixels(text: str | None, tile: int) -> int | None:
-    """``--overlap`` in work pixels; a percentage is one of the tile.
+def checked_overlap(text: str | None) -> str | None:
+    """``--overlap`` as the plan takes it.
 
     Raises:
         OptionError: neither a count of pixels nor a percentage.
@@ -363,7 +362,7 @@ def overlap_pixels(text: str | None, tile: int) -> int | None:
     number = text.removesuffix("%").strip()
     if not (number.isascii() and number.isdigit()):
         raise OptionError("overlap", f"must be pixels or percent of a tile, such as 128 or 12%, not {text!r}")
-    return round(tile * int(number) / 100) if text.endswith("%") else int(number)
+    return text
 
 
 def versions() -> dict[str, str]:
