@@ -29,10 +29,18 @@ def test_a_sound_machine_has_no_failure(checks):
 @pytest.mark.parametrize(
     "name",
     ["rsov", "packages", "GDAL of rasterio", "GDAL of fiona", "drivers", "PROJ", "torch", "GPU", "torchvision",
-     "TensorRT", "model bundled", "text encoder", "CPU", "memory", "CPUs", "cache", "disk here"],
+     "TensorRT", "model bundled", "text encoder", "CPUs", "memory", "cache", "disk here"],
 )  # fmt: skip
 def test_what_is_looked_at(checks, name):
     assert checks[name].value
+
+
+def test_processors_are_one_row_with_what_may_be_used(checks, monkeypatch):
+    assert [name for name in checks if name.upper().startswith("CPU")] == ["CPUs"]
+    monkeypatch.setattr("rsov.engine.budget.cpu_count", lambda: 3)
+    monkeypatch.setattr(os, "cpu_count", lambda: 64)
+    (row,) = doctor._processor()
+    assert row.value.startswith("3 of 64 (affinity or control group)")
 
 
 def test_every_problem_comes_with_a_fix(checks):

@@ -234,6 +234,8 @@ def _text_encoder() -> Iterator[Check]:
 
 
 def _processor() -> Iterator[Check]:
+    from rsov.engine.budget import cpu_count
+
     flags: set[str] = set()
     info = Path("/proc/cpuinfo")
     if info.exists():
@@ -242,19 +244,18 @@ def _processor() -> Iterator[Check]:
         )
         flags = set(match.group(1).split()) if match else set()
     known = [flag for flag in CPU_FLAGS if flag in flags]
-    yield Check("CPU", "ok", f"{os.cpu_count()} logical CPUs, {', '.join(known) or platform.machine()}")
+    count, machine = cpu_count(), os.cpu_count() or 1
+    limited = "" if count == machine else f" of {machine} (affinity or control group)"
+    yield Check("CPUs", "ok", f"{count}{limited} may be used here, {', '.join(known) or platform.machine()}")
 
 
 def _memory() -> Iterator[Check]:
-    from rsov.engine.budget import cpu_count, memory_budget, memory_limit
+    from rsov.engine.budget import memory_budget, memory_limit
 
     limit, budget = memory_limit(), memory_budget(None)
     yield Check(
         "memory", "ok", f"{limit / 2**30:.1f} GiB may be used here, {budget / 2**30:.1f} GiB by default"
     )
-    count, machine = cpu_count(), os.cpu_count() or 1
-    limited = "" if count == machine else f" of {machine} (affinity or control group)"
-    yield Check("CPUs", "ok", f"{count}{limited}")
 
 
 def _places() -> Iterator[Check]:
