@@ -90,6 +90,8 @@ def test_dry_run_prints_the_plan_and_writes_nothing(here, tmp_path, capsys, mode
     assert main(["predict", "ortho.tif", *ARGS, "-n"]) == 0
     out = capsys.readouterr().out
     assert "6 of 64 x 64 px" in out
+    assert main(["predict", "ortho.tif", *ARGS, "-n", "--scale", "1.90922,10432.6"]) == 0
+    assert "uint8, 1.91 to 10433 scaled" in capsys.readouterr().out
     assert "ortho_classes.tif" in out
     assert main(["predict", "ortho.tif", *ARGS, "-n", "--json"]) == 0
     document = json.loads(capsys.readouterr().out)
@@ -113,8 +115,9 @@ def test_dry_run_prints_the_plan_and_writes_nothing(here, tmp_path, capsys, mode
         (["ortho.tif", *ARGS, "-o", "ortho.tif", "--overwrite"], 2, "input"),
         (["ortho.tif", *ARGS, "--tile", "33"], 2, "--tile"),
         (["ortho.tif", *ARGS, "--tile", "100"], 2, "multiples of 32"),
-        (["ortho.tif", *ARGS, "--overlap", "90%"], 2, "overlap"),
+        (["ortho.tif", *ARGS, "--overlap", "90%"], 2, "--overlap 90%: must be from"),
         (["ortho.tif", *ARGS, "--overlap", "12px"], 2, "--overlap"),
+        (["ortho.tif", *ARGS, "--overlap", ""], 2, "--overlap"),
         (["ortho.tif", *ARGS, "--device", "gpu"], 2, "auto, cpu, cuda or cuda:N"),
         (["ortho.tif", *ARGS, "--device", "cuda:99"], 2, "cuda:99 is not here"),
         (["ortho.tif", *ARGS, "--device", "cuda:99", "--dry-run"], 2, "cuda:99 is not here"),

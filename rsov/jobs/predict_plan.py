@@ -34,7 +34,7 @@ def plan_lines(scene: Scene, *, card: ModelCard, plan: Plan, outputs: Mapping[st
     grid, out = scene.grid, scene.output_grid
     crs = str(info["crs"] or "no CRS")
     radiometry = info["radiometry"]
-    low, high = (" ".join(f"{value:g}" for value in dict.fromkeys(radiometry[end])) for end in ("lo", "hi"))
+    low, high = (" ".join(dict.fromkeys(map(_short, radiometry[end]))) for end in ("lo", "hi"))
     folder = next(iter(outputs.values())).absolute().parent
     free = shutil.disk_usage(next(place for place in (folder, *folder.parents) if place.is_dir())).free
     bands = ", ".join(str(band) for band in info["bands"])
@@ -51,6 +51,11 @@ def plan_lines(scene: Scene, *, card: ModelCard, plan: Plan, outputs: Mapping[st
     lines = [f"{name + ':':<9}{value}" for name, value in rows.items()]
     lines += [f"         {path}" + (" (exists)" if path.exists() else "") for path in outputs.values()]
     return "\n".join([f"{scene.path.name}: plan", *(f"  {line}" for line in lines)])
+
+
+def _short(value: float) -> str:
+    """Three significant digits, whole numbers in full: 1.91, 249, 10432."""
+    return f"{value:.0f}" if abs(value) >= 100 else f"{value:.3g}"
 
 
 def _metres(gsd: list[float] | None) -> str:
