@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -13,6 +14,7 @@ import pytest
 import rasterio
 
 from rsov.cli import main
+from rsov.kernels.cache import kernels_kept
 from tests.support.models import ColourSegmenter
 from tests.support.places import Watch, picture
 
@@ -260,6 +262,34 @@ def test_a_file_that_is_no_list_of_inputs_is_refused_at_once(here, capsys):
         assert why in err
     (here / "list.txt").write_bytes("ortho.tif\r\n# ümlaut\n".encode("latin-1"))
     assert main(["predict", "--inputs-file", "list.txt", *ARGS, "-n"]) == 0
+
+
+def test_a_first_map_says_that_it_compiles(here, monkeypatch, capsys):
+    line = "no compiled kernels yet"
+    monkeypatch.setattr("rsov.kernels.cache.kernels_kept", lambda: False)
+    assert main(["predict", "ortho.tif", *ARGS, "-n"]) == 0
+    assert line not in capsys.readouterr().err
+    assert main(["predict", "ortho.tif", *ARGS, "-q"]) == 0
+    assert line not in capsys.readouterr().err
+    assert main(["predict", "ortho.tif", *ARGS, "--overwrite"]) == 0
+    assert line in capsys.readouterr().err
+
+
+def test_kernels_count_as_compiled_by_the_file_that_numba_leaves(tmp_path, monkeypatch):
+    code = (
+        "import numpy as np; from rsov.kernels.cache import kernels_kept\n"
+        "from rsov.kernels.blend import add_tile\n"
+        "print(kernels_kept())\n"
+        "sums = np.zeros((2, 4, 4), np.float32)\n"
+        "add_tile(sums, sums[0], sums, sums[0, 0], sums[0, 0], 0, 0)\n"
+        "print(kernels_kept())"
+    )
+    environ = {**os.environ, "NUMBA_CACHE_DIR": str(tmp_path)}
+    said = subprocess.check_output([sys.executable, "-c", code], env=environ, cwd=ROOT, text=True)
+    assert said.split() == ["False", "True"]
+    os.utime(next(tmp_path.rglob("*.nbi")), (0, 0))  # older than the source: numba compiles anew
+    monkeypatch.setattr("numba.config.CACHE_DIR", str(tmp_path))
+    assert not kernels_kept()
 
 
 def test_a_pattern_that_the_shell_left_is_expanded(here, capsys):

@@ -69,6 +69,12 @@ class Screen:
         self.record("note", message=message)
         term.say(message)
 
+    def note(self, message: str) -> None:
+        """A line that explains a wait; not with ``--quiet``."""
+        self.record("note", message=message)
+        if self.level > 0:
+            term.say(f"rsov: {message}")
+
     def notice(self, notice: Notice) -> None:
         """A warning."""
         self.record("warning", id=notice.id, message=notice.message)

@@ -107,6 +107,7 @@ class MapJob:
 
     def _run(self, tools: Tools) -> MapResult:
         from rsov.jobs.finish import Finisher
+        from rsov.kernels.cache import kernels_kept
         from rsov.raster.publish import Publication
 
         self._tools = tools
@@ -118,6 +119,8 @@ class MapJob:
         self._stop.check()
         if self._options.dry_run:
             return self._planned(scene, plan)
+        if self._tools.head is None and not kernels_kept():
+            self._watcher.note("no compiled kernels yet: this first map takes up to a minute longer")
         self._watcher.stage(self.path, "loading the model")
         self._stop.aside(import_torch)
         self._tools.load()

@@ -30,6 +30,10 @@ class Watcher(Protocol):
         """A warning."""
         ...
 
+    def note(self, message: str) -> None:
+        """What explains a wait, and is no warning."""
+        ...
+
     def stage(self, path: Path, name: str) -> None:
         """A new stage of a map: reading, loading the model, writing."""
         ...
@@ -47,6 +51,9 @@ class Silent:
     """Tells nobody."""
 
     def notice(self, notice: Notice) -> None:
+        """Nothing."""
+
+    def note(self, message: str) -> None:
         """Nothing."""
 
     def stage(self, path: Path, name: str) -> None:
