@@ -14,6 +14,8 @@ import pytest
 import rasterio
 
 from rsov.cli import main
+from rsov.commands.values import area
+from rsov.jobs.options import OptionError
 from rsov.kernels.cache import kernels_kept
 from tests.support.models import ColourSegmenter
 from tests.support.places import Watch, picture
@@ -317,6 +319,17 @@ def test_units_and_auto_may_be_written(here, capsys):
     assert main(["predict", "ortho.tif", *ARGS, "-n", "--json", "--min-area", "25m2", "--jobs", "auto"]) == 0
     settings = json.loads(capsys.readouterr().out)["maps"][0]["settings"]
     assert (settings["min_area"], settings["jobs"]) == (25, None)
+
+
+@pytest.mark.parametrize("typed", ["25", "25m2", "25 m2", "25m²", "25 m²"])
+def test_square_metres_may_be_written_in_every_way(typed):
+    assert area("min_area", typed) == 25
+
+
+@pytest.mark.parametrize("typed", ["25m", "25 ha", "m2", "25 m2 m2", "25m3", "2 5m2"])
+def test_other_units_of_area_are_refused(typed):
+    with pytest.raises(OptionError):
+        area("min_area", typed)
 
 
 def test_P13_standard_input_only_once_and_never_from_a_terminal(here, capsys, monkeypatch):

@@ -21,6 +21,7 @@ _DECIMAL = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d{1,3})?", re.ASCII)
 _INTEGER = re.compile(r"[+-]?\d{1,18}", re.ASCII)
 _DEVICE = re.compile(r"auto|cpu|cuda(:\d{1,3})?", re.ASCII)
 _COMMA_DECIMAL = re.compile(r"[+-]?\d+,\d+", re.ASCII)
+_SQUARE_METRES = re.compile(r"(?<=[\d.]) ?m[2²]\Z")
 _WITH_UNIT = re.compile(r"[\d.]+ *[^\W\d_]+\d?")
 
 
@@ -46,8 +47,8 @@ def integer(option: str, text: str) -> int:
 
 
 def area(option: str, text: str) -> float:
-    """Square metres: ``25`` or ``25m2``."""
-    return number(option, text.removesuffix("m2"))
+    """Square metres: ``25``, ``25m2`` or ``25 m²``."""
+    return number(option, _SQUARE_METRES.sub("", text))
 
 
 def threads(option: str, text: str) -> int | None:
