@@ -86,6 +86,12 @@ def test_Z29_real_values_that_look_like_nodata(tmp_path: Path) -> None:
     scene(write(tmp_path / "a.tif", data, nodata=0), notices)
     assert "W-nodata-holes" in ids(notices)
     assert "--nodata none" in next(n.message for n in notices.items if n.id == "W-nodata-holes")
+    for value, roofs in ((0, "black"), (255, "white"), (7, "")):
+        notices = Notices()
+        scene(write(tmp_path / "c.tif", np.where(data == 0, value, data), nodata=value), notices)
+        said = next(n.message for n in notices.items if n.id == "W-nodata-holes")
+        assert f"nodata ({value})" in said
+        assert [word for word in ("black", "white") if word in said] == [roofs] * bool(roofs)
     collar = texture()
     collar[:, :20] = 0
     notices = Notices()

@@ -282,16 +282,22 @@ def _raw_reader(opened: _Opened, options: ReadOptions) -> RawReader:
     return RawReader(opened.view, opened.bands, opened.block, sparse, skip_bad, BadBlocks())
 
 
+_REAL = {"0": " (black roofs)", "255": " (white roofs)"}
+"""What often has a value that is also nodata."""
+
+
 def _sampled(file: _Opened, options: ReadOptions, name: str, notices: Notices) -> Sample:
     """The sample, of the whole picture even where a part is asked for: maps of neighbouring parts meet."""
     raw = _raw_reader(file, options)
     with file.view.open() as ds:
         sample = take_sample(raw, ds)
     if sample.isolated > 0.01:
+        stated = ", ".join(dict.fromkeys(f"{v:g}" for v in file.bands.mask.nodata if v is not None))
         notices.warn(
             "W-nodata-holes",
-            f"{name}: {sample.isolated:.0%} of the pixels are single holes of nodata inside valid ones; "
-            "if they are real values (black roofs), use --nodata none, --mask-rule all, or a mask band",
+            f"{name}: {sample.isolated:.0%} of the pixels are single holes of nodata"
+            f"{f' ({stated})' if stated else ''} inside valid ones; if they are real values"
+            f"{_REAL.get(stated, '')}, use --nodata none, --mask-rule all, or a mask band",
         )
     if sample.values.shape[1] == 0:
         notices.warn("W-no-valid", f"{name}: no valid pixel in the sample; the picture may be all nodata")
