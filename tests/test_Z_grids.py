@@ -215,6 +215,36 @@ def test_like_a_grid_that_runs_the_other_way_is_refused(tmp_path: Path) -> None:
         scene(path, like=flipped)
 
 
+def test_a_part_beside_the_picture_is_refused_with_what_the_picture_covers(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.tif", texture())
+    with rasterio.open(path) as file:
+        bounds, width, height = file.bounds, file.width, file.height
+    with pytest.raises(InputError) as caught:
+        scene(path, window=Window(width, 0, 5, 5))
+    assert caught.value.id == "E-crop"
+    assert f"{width} columns and {height} rows" in caught.value.fix
+    with pytest.raises(InputError) as caught:
+        scene(path, bounds=(1, 2, 3, 4))
+    assert caught.value.id == "E-crop"
+    assert f"{','.join(f'{edge:.10g}' for edge in bounds)} (EPSG:32632)" in caught.value.fix
+    far = write(tmp_path / "far.tif", texture(), transform=Affine.translation(9e4, 0) @ UTM)
+    with pytest.raises(InputError, match="does not touch") as caught:
+        scene(path, like=far)
+    assert "(EPSG:32632)" in caught.value.fix
+
+
+def test_a_missing_grid_is_named_with_its_option(tmp_path: Path) -> None:
+    path = write(tmp_path / "ortho.tif", texture())
+    with pytest.raises(InputError) as caught:
+        scene(path, like=tmp_path / "orhto.tif")
+    assert (caught.value.id, caught.value.where) == ("E-input-missing", "--like")
+    assert "did you mean ortho.tif" in caught.value.fix
+    with pytest.raises(InputError) as caught:
+        scene(path, like=write(tmp_path / "b.tif", texture(), crs=None))
+    assert caught.value.id == "E-like"
+    assert "georeferenced" in caught.value.fix
+
+
 def test_aoi_keeps_the_picture_around_it_for_the_model(tmp_path: Path) -> None:
     data = texture()
     path = write(tmp_path / "a.tif", data)

@@ -317,6 +317,8 @@ def test_stats_are_reusable_from_json_and_from_an_output(tmp_path: Path) -> None
         with pytest.raises(InputError) as caught:
             scene(other, stats=bad)
         assert caught.value.id == "E-stats"
+        assert "_report.json" in caught.value.fix
+        assert not caught.value.why  # a parser's own words help nobody
     (tmp_path / "bad.json").write_text('{"gain": [1, 2], "offset": "x"}')
     with pytest.raises(InputError):
         scene(other, stats=tmp_path / "bad.json")

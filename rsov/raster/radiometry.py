@@ -75,8 +75,11 @@ class Radiometry:
                 "E-stats",
                 "the file given with --stats holds no radiometry of rsov",
                 where=where,
-                why=str(error),
+                fix=_STATS,
             ) from error
+
+
+_STATS = "give the _report.json or the _classes.tif of an earlier map"
 
 
 def _find(value: Any) -> dict[str, Any]:
@@ -102,10 +105,14 @@ def _vector(values: Any) -> tuple[float, float, float]:
     return a, b, c
 
 
+def _unreadable(path: Path) -> InputError:
+    return InputError("E-stats", f"{path} cannot be read", where="--stats", fix=_STATS)
+
+
 def read_stats(path: Path) -> Radiometry:
     """Radiometry from a JSON file, a report, or the tags of a raster written by rsov."""
     if not path.is_file():
-        raise InputError("E-stats", f"{path} is not a file, or not there", where="--stats")
+        raise InputError("E-stats", f"{path} is not a file, or not there", where="--stats", fix=_STATS)
     if path.suffix.lower() in (".tif", ".tiff"):
         import rasterio
         from rasterio.errors import RasterioError
@@ -114,12 +121,12 @@ def read_stats(path: Path) -> Radiometry:
             with rasterio.open(path, driver="GTiff") as output:
                 text = output.tags().get(TAG, "")
         except RasterioError as error:
-            raise InputError("E-stats", f"{path} cannot be read", where="--stats", why=str(error)) from error
+            raise _unreadable(path) from error
         return Radiometry.from_json(text, str(path))
     try:
         return Radiometry.from_json(path.read_text(encoding="utf-8"), str(path))
     except (OSError, UnicodeDecodeError) as error:
-        raise InputError("E-stats", f"{path} cannot be read", where="--stats", why=str(error)) from error
+        raise _unreadable(path) from error
 
 
 @dataclass(frozen=True)

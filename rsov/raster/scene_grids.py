@@ -58,21 +58,27 @@ class GridMap:
         return Window(col, row, right - col, bottom - row)
 
 
+_NAME = 40  # characters of a CRS in a message
+_LIKE = "give a georeferenced raster, such as the map that the new one is to lie on"
+
+
 def like_grid(path: Path) -> Grid:
     """The grid of the raster given with ``--like``; raises :class:`InputError` if it has none."""
     import rasterio
     from rasterio.errors import RasterioError
 
-    from rsov.raster.preflight import check_source
+    from rsov.raster.preflight import check_source, missing_file
 
+    if not path.exists():
+        raise missing_file(path, "--like")
     source = check_source(path, ReadOptions(), Notices())
     try:
         with rasterio.Env(), rasterio.open(source.target, driver=source.driver) as ds:
             grid = Grid(ds.width, ds.height, ds.transform, ds.crs or None)
     except RasterioError as error:
-        raise InputError("E-like", f"{path} cannot be opened", where="--like", why=str(error)) from error
+        raise InputError("E-like", f"{path} cannot be opened", where="--like", fix=_LIKE) from error
     if grid.crs is None or grid.transform == Affine.identity():
-        raise InputError("E-like", f"{path} has no grid to lie on", where="--like")
+        raise InputError("E-like", f"{path} has no grid to lie on", where="--like", fix=_LIKE)
     return grid
 
 
@@ -85,7 +91,11 @@ def warp_for(
     target = parse_crs(options.dst_crs, "--dst-crs") if options.dst_crs is not None else None
     if like is not None:
         if target is not None and target != like.crs:
-            raise UsageError("E-like", "--dst-crs and the grid given with --like have different CRS")
+            raise UsageError(
+                "E-like",
+                "--dst-crs and the grid given with --like have different CRS",
+                fix="leave out --dst-crs",
+            )
         target = like.crs
     if not points:
         turned = like is not None and not _parallel(place.grid.transform, like.transform)
@@ -148,19 +158,34 @@ def _clamped(grid: Grid, source: CRS, target: CRS) -> tuple[float, float, float,
 def crop_window(grid: Grid, options: ReadOptions) -> Window:
     """The part of the view that ``--window`` or ``--bounds`` name; all of it without them."""
     if options.window is not None and options.bounds is not None:
-        raise UsageError("E-crop", "--window and --bounds exclude each other")
+        raise UsageError("E-crop", "--window and --bounds exclude each other", fix="leave one of the two")
     if options.window is not None:
         asked = options.window
         where = f"--window {asked.col},{asked.row},{asked.width},{asked.height}"
+        there = f"{grid.width} columns and {grid.height} rows, counted from 0"
     elif options.bounds is not None:
         asked = bounds_window(grid, options.bounds, options.bounds_crs)
         where = f"--bounds {','.join(f'{v:.12g}' for v in options.bounds)}"
+        there = _extent(grid)
     else:
         return grid.window
     inside = asked.intersect(grid.window)
     if inside.width == 0 or inside.height == 0:
-        raise InputError("E-crop", "the part asked for does not touch the picture", where=where)
+        raise InputError(
+            "E-crop",
+            "the part asked for does not touch the picture",
+            where=where,
+            fix=f"ask for a part of what the picture covers: {there}",
+        )
     return inside
+
+
+def _extent(grid: Grid) -> str:
+    """West,south,east,north as ``--bounds`` takes them, with the CRS."""
+    corners = [grid.transform @ (c, r) for c in (0, grid.width) for r in (0, grid.height)]
+    xs, ys = [c[0] for c in corners], [c[1] for c in corners]
+    edges = ",".join(f"{value:.10g}" for value in (min(xs), min(ys), max(xs), max(ys)))
+    return f"{edges} ({grid.crs.to_string()[:_NAME] if grid.crs is not None else 'no CRS'})"
 
 
 def bounds_window(grid: Grid, bounds: tuple[float, float, float, float], crs_text: str | None) -> Window:
@@ -190,7 +215,10 @@ def bounds_window(grid: Grid, bounds: tuple[float, float, float, float], crs_tex
     y0, y1 = min(p[1] for p in pixels), max(p[1] for p in pixels)
     if not all(map(math.isfinite, (x0, x1, y0, y1))):
         raise InputError(
-            "E-bounds", "the rectangle cannot be brought into the CRS of the picture", where="--bounds"
+            "E-bounds",
+            "the rectangle cannot be brought into the CRS of the picture",
+            where="--bounds",
+            fix=f"ask for a part of what the picture covers: {_extent(grid)}",
         )
     col, row = math.floor(x0 + _EDGE), math.floor(y0 + _EDGE)
     return Window(col, row, max(1, math.ceil(x1 - _EDGE) - col), max(1, math.ceil(y1 - _EDGE) - row))
@@ -236,7 +264,10 @@ def output_grid(grid: Grid, region: Window, options: ReadOptions, notices: Notic
         or min(move.f, bottom) >= region.bottom
     ):
         raise InputError(
-            "E-like", "the grid given with --like does not touch the picture", where=str(options.like)
+            "E-like",
+            "the grid given with --like does not touch the picture",
+            where=str(options.like),
+            fix=f"give a raster of the same place; the picture covers {_extent(grid)}",
         )
     if move.a <= 0 or move.e <= 0:
         raise InputError(
