@@ -123,29 +123,42 @@ def rows(pictures: list[np.ndarray], first: int, height: int, width: int) -> np.
 
 
 def compare(mosaic: Path, size: int, precision: str, arguments: argparse.Namespace) -> None:
-    """Bare network, predict with and without polygons, in rounds."""
+    """Bare network, predict with and without polygons, in rounds.
+
+    Every round begins with another of them: a machine that is shared, or that slows down when it is warm,
+    would favour one place.
+    """
     mpx = size * size / 1e6
-    rounds: dict[str, list[tuple[Measured, float]]] = {}
-    for _ in range(arguments.rounds):
-        bare = None if arguments.no_bare else bare_forward(mosaic, precision, arguments)
-        if bare is not None:
-            print(
-                f"{size} px {precision}: bare network {bare['scores_s']:6.1f} s over {bare['tiles']} tiles"
-                f" of {bare['tile']} px (features alone {bare['features_s']:.1f} s,"
-                f" {bare['threads']} threads, CPU {bare['cpu_s']:.1f} s)"
-            )
-        for formats in ("gpkg",) if arguments.no_polygons else ("gpkg", "none"):
-            run, report = predict(mosaic, precision, formats, arguments)
-            name = "COG and GPKG" if formats == "gpkg" else "COG"
-            rounds.setdefault(name, []).append((run, run.seconds / bare["scores_s"] if bare else math.nan))
-            print(f"    {name}: {run.seconds:.1f} s, timing {json.dumps(report['timing'])}", flush=True)
-    for name, runs in rounds.items():
-        seconds = median(run.seconds for run, _ in runs)
+    names = {"gpkg": "COG and GPKG", "none": "COG"}
+    order = [*([] if arguments.no_bare else ["bare"]), *list(names)[: 1 if arguments.no_polygons else 2]]
+    bare: list[float] = []
+    runs: dict[str, list[Measured]] = {name: [] for name in order if name != "bare"}
+    for number in range(arguments.rounds):
+        turn = number % len(order)
+        for what in order[turn:] + order[:turn]:
+            if what == "bare":
+                found = bare_forward(mosaic, precision, arguments)
+                bare.append(found["scores_s"])
+                print(
+                    f"{size} px {precision}: bare network {bare[-1]:6.1f} s over {found['tiles']} tiles"
+                    f" of {found['tile']} px (features alone {found['features_s']:.1f} s,"
+                    f" {found['threads']} threads, CPU {found['cpu_s']:.1f} s)",
+                    flush=True,
+                )
+            else:
+                run, report = predict(mosaic, precision, what, arguments)
+                runs[what].append(run)
+                timing = json.dumps(report["timing"])
+                print(f"    {names[what]}: {run.seconds:.1f} s, timing {timing}", flush=True)
+    for what, measured_runs in runs.items():
+        seconds = [run.seconds for run in measured_runs]
+        ratio = median(s / b for s, b in zip(seconds, bare, strict=True)) if bare else math.nan
+        fastest = min(seconds) / min(bare) if bare else math.nan
         print(
-            f"{size} px {precision}: rsov predict to {name:12s} {seconds:6.1f} s, {mpx / seconds:.2f} Mpx/s,"
-            f" {median(ratio for _, ratio in runs):.2f} x bare,"
-            f" CPU {median(run.cpu_seconds for run, _ in runs):.1f} s,"
-            f" peak {max(run.peak for run, _ in runs) / 2**20:.0f} MB (most of {len(runs)})",
+            f"{size} px {precision}: rsov predict to {names[what]:12s} {median(seconds):6.1f} s,"
+            f" {mpx / median(seconds):.2f} Mpx/s, {ratio:.2f} x bare (fastest of each {fastest:.2f}),"
+            f" CPU {median(run.cpu_seconds for run in measured_runs):.1f} s,"
+            f" peak {max(run.peak for run in measured_runs) / 2**20:.0f} MB (most of {len(seconds)})",
             flush=True,
         )
 
