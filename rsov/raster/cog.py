@@ -14,6 +14,7 @@ from rasterio.windows import Window as RasterioWindow
 
 from rsov.errors import OutputError
 from rsov.raster.faults import writing
+from rsov.raster.overviews import with_overviews
 from rsov.types import BLOCK, NODATA, NODATA_NAME, NONE_COLOUR, NONE_NAME, Legend
 
 if TYPE_CHECKING:
@@ -139,28 +140,33 @@ def write_cog(work: Path, target: Path, spec: CogSpec, *, threads: int = 2) -> N
     Args:
         work: the work file, after :func:`stamp`, so that the copy is made with tags, names and
             colours and never updated.
-        target: name of the part to make (GDAL creates it and ``<target>.ovr.tmp`` at once).
+        target: name of the part to make (GDAL creates it and perhaps ``<target>.ovr.tmp`` at once).
         spec: what the raster says beside its pixels.
         threads: threads for overviews and compression.
 
     Raises:
         OutputError: the disk is full, or the result does not hold what it should.
     """
+    options = {"predictor": "YES", "overviews": "IGNORE_EXISTING", "overview_resampling": "AVERAGE"}
+    made = [work]
     with writing(target):
+        if spec.overview == "mode":
+            made += with_overviews(work)
+            options = {"predictor": "NO", "overviews": "FORCE_USE_EXISTING"}
         rasterio.shutil.copy(
-            str(work),
+            str(made[-1]),
             str(target),
             driver="COG",
             compress="DEFLATE",
             level=DEFLATE_LEVEL[spec.overview],
-            predictor="NO" if spec.overview == "mode" else "YES",
             blocksize=BLOCK,
-            overviews="IGNORE_EXISTING",
-            overview_resampling=spec.overview.upper(),
             sparse_ok=True,
             bigtiff="IF_SAFER",
             num_threads=threads,
+            **options,
         )
+        for path in made[1:]:
+            path.unlink()
     verify_cog(target, work, spec)
 
 
