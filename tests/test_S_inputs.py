@@ -456,3 +456,34 @@ def test_errors_are_of_the_tree(tmp_path: Path) -> None:
     for bad in (tmp_path, tmp_path / "x", Path("/vsimem/x"), Path("http://x")):
         with pytest.raises(RsovError):
             scene(bad)
+
+
+_CHILD = """
+import sys, time
+from rsov.raster.preflight_isolate import end_with_parent
+end_with_parent()
+print("ready", flush=True)
+time.sleep(60)
+"""
+_PARENT = """
+import subprocess, sys, time
+child = subprocess.Popen([sys.executable, "-c", sys.argv[1]], stdout=subprocess.PIPE, text=True)
+child.stdout.readline()
+print(child.pid, flush=True)
+time.sleep(60)
+"""
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="Linux tells a child that its parent ended")
+def test_S35_an_isolated_decoder_ends_with_the_run_that_started_it() -> None:
+    parent = subprocess.Popen([sys.executable, "-c", _PARENT, _CHILD], stdout=subprocess.PIPE, text=True)
+    assert parent.stdout is not None
+    child = Path(f"/proc/{int(parent.stdout.readline())}")
+    assert child.exists()
+    parent.kill()
+    parent.wait()
+    parent.stdout.close()
+    until = time.monotonic() + 20
+    while child.exists() and "State:\tZ" not in child.joinpath("status").read_text():
+        assert time.monotonic() < until, "the child lives on"
+        time.sleep(0.05)

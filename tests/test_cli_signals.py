@@ -216,7 +216,7 @@ def test_C03_a_stop_is_heard_while_the_picture_is_looked_at(step, tmp_path, monk
         predict(pictures, "forest", out=out, model=ColourSegmenter(), stop=stop)
     took = time.monotonic() - since
     end.set()
-    assert took < 5
+    assert took < 15
     assert caught.value.exit_code == ExitCode.TERMINATED
     assert not list(out.iterdir())
 

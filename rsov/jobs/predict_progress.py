@@ -24,7 +24,7 @@ class Step:
 
 
 class Watcher(Protocol):
-    """Called from the thread that runs the job."""
+    """Called from the thread that runs the job or one that it waits for; after a stop perhaps once more."""
 
     def notice(self, notice: Notice) -> None:
         """A warning."""

@@ -5,6 +5,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -17,6 +20,7 @@ if TYPE_CHECKING:
     from rsov.raster.scene_options import ReadOptions
 
 _FAULT = 3
+_PR_SET_PDEATHSIG = 1
 _START_S, _UNITS_PER_S = 60.0, 1e6
 """Seconds for the start, and bytes or pixels decoded in a second: the slowest codecs (JPEG 2000, LERC) do ten
 times as many. Without a limit a file could keep a decoder busy for ever."""
@@ -72,8 +76,16 @@ def time_limit(source: Source) -> float:
     return _START_S + max(size, pixels) / _UNITS_PER_S
 
 
+def end_with_parent() -> None:
+    """Have this process killed when the thread that started it ends: nobody would end a decoder then."""
+    if sys.platform.startswith("linux"):
+        with contextlib.suppress(OSError, AttributeError):
+            ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
 def main(arguments: list[str]) -> int:
     """Decode all blocks; 0 when that worked."""
+    end_with_parent()
     from rsov.raster.preflight import check_source
     from rsov.raster.scene_options import ReadOptions
     from rsov.raster.scene_view import View, deepest, gdal_errors

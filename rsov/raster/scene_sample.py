@@ -28,9 +28,9 @@ _BLOCKS = (64, 4096)
 """Whole blocks of the file, for pictures that are nodata almost everywhere: those that hold most."""
 _FULL = 16
 """A block stored in so many times fewer bytes than the largest holds one colour: no data, as a rule."""
-_BLOCK_PIXELS = 1 << 28
-"""In the blocks of a try: some seconds of reading."""
-_PIECE, _KEPT = 1 << 22, 1 << 24
+_BLOCK_PIXELS = 1 << 26
+"""In the blocks of a try: a few seconds of reading."""
+_PIECE, _KEPT = 1 << 22, 1 << 22
 """Pixels read at once, and kept of all windows of a try."""
 _ENOUGH = 6 * _SIDE**2
 """Valid pixels that make percentiles steady: neighbours are alike, so those of several windows."""
@@ -96,8 +96,8 @@ def _colours(raw: RawReader, data: NDArray[Any], valid: NDArray[np.bool_]) -> ND
 
 
 def _thinned(values: NDArray[Any], most: int) -> NDArray[Any]:
-    """Every so manieth, at most ``most``."""
-    return values[..., :: max(1, -(-values.shape[-1] // most))]
+    """Every so manieth, at most ``most``; a copy, so that the others need not stay in memory."""
+    return values[..., :: max(1, -(-values.shape[-1] // most))].copy()
 
 
 @dataclass(frozen=True)
