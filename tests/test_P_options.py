@@ -330,3 +330,14 @@ def test_scripts_may_pass_text_lists_and_single_values():
 def test_one_short_letter_means_one_thing():
     letters = [option.short for option in PREDICT if option.short]
     assert len(letters) == len(set(letters))
+
+
+@pytest.mark.parametrize("kind", ["device", "pipe"])
+def test_P27_a_config_that_is_no_file_is_never_read(tmp_path, kind):
+    place = Path("/dev/zero")
+    if kind == "pipe":
+        place = tmp_path / "pipe"
+        os.mkfifo(place)
+    with pytest.raises(UsageError) as caught:
+        settled({}, config=place)
+    assert caught.value.id == "E-config-read"

@@ -401,6 +401,10 @@ def test_R27_bytes_that_are_no_utf8_are_escaped_in_the_names_of_the_outputs(here
     with rasterio.open(r"out/bad\xff_classes.tif") as result:
         assert result.tags()["RSOV_INPUT"] == r"bad\udcff.tif"
     assert main(["predict", "ortho.tif", *ARGS, "-o", os.fsdecode(b"o\xff/")]) == 2
+    capfdbinary.readouterr()
+    assert main(["predict", os.fsdecode(b"bad\xff.tif"), *ARGS, "-o", "out2/", "--json"]) == 0
+    document = json.loads(capfdbinary.readouterr().out.decode("utf-8"))
+    assert os.fsdecode(b"bad\xff.tif") in json.dumps(document, ensure_ascii=False)
 
 
 def test_S28_a_name_cannot_forge_lines(here, capsys):

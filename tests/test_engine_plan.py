@@ -146,7 +146,15 @@ def test_Z44_a_plan_of_ten_billion_pixels_takes_no_time():
 
 
 @pytest.mark.parametrize(
-    "options", [{"tile": 50}, {"tile": 0}, {"tile": 64, "overlap": 40}, {"overlap": 4}, {"overlap": -8}]
+    "options",
+    [
+        {"tile": 50},
+        {"tile": 0},
+        {"tile": 64, "overlap": 40},
+        {"overlap": 4},
+        {"overlap": -8},
+        {"overlap": "9" * 400},
+    ],
 )
 def test_tiles_that_the_model_cannot_take_are_refused_with_one_that_it_can(options):
     with pytest.raises(UsageError) as caught:

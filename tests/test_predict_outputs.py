@@ -93,3 +93,10 @@ def test_C18_two_inputs_with_one_stem_collide(tmp_path, out):
         run([tmp_path / "a" / "x.tif", tmp_path / "b" / "x.tif"], out)
     assert caught.value.id == "E-output-collision"
     assert list(out.iterdir()) == []
+
+
+@pytest.mark.parametrize("end", ["", "/", "/map.tif", ".tif"])
+def test_a_name_that_no_file_system_takes_is_refused(ortho, end):
+    with pytest.raises(OutputError) as caught:
+        run(ortho, "x" * 300 + end, dry_run=True)
+    assert caught.value.id == "E-output-name"

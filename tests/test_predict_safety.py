@@ -59,6 +59,11 @@ def test_errors_come_before_the_model_is_loaded(ortho, out, monkeypatch):
     assert list(out.iterdir()) == []
 
 
+def test_a_name_with_a_zero_byte_is_no_input(out):
+    with pytest.raises(InputError):
+        run("a\0b.tif", out)
+
+
 def test_the_checksum_of_an_input_is_computed_once(ortho, out, monkeypatch):
     digest = hashlib.sha256(ortho.read_bytes()).hexdigest()
     hashed = []

@@ -101,8 +101,12 @@ def show_error(error: RsovError, command: str, *, verbosity: int, as_json: bool)
 
 
 def to_json(value: Mapping[str, Any]) -> str:
-    """A document as it is printed: one line, in which NaN is a fault of whoever made it."""
-    return json.dumps(value, ensure_ascii=False, allow_nan=False)
+    """A document as it is printed: one line, in which NaN is a fault of whoever made it.
+
+    Bytes of names that are no UTF-8 become escapes.
+    """
+    text = json.dumps(value, ensure_ascii=False, allow_nan=False)
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 def show_bug(error: BaseException, arguments: Sequence[str]) -> int:

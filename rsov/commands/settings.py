@@ -9,6 +9,7 @@ import difflib
 import math
 import os
 import re
+import stat
 import tomllib
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -164,7 +165,10 @@ def read_config(
 
 def _read_text(file: Path) -> str:
     try:
-        if file.stat().st_size > MAX_CONFIG_BYTES:
+        found = file.stat()
+        if not stat.S_ISREG(found.st_mode):  # reading a device or a pipe may never end
+            raise UsageError("E-config-read", f"{file} is no file", where="--config")
+        if found.st_size > MAX_CONFIG_BYTES:
             raise UsageError("E-config-size", f"{file} is larger than 1 MB: not a config file")
         return file.read_bytes().decode("utf-8-sig")
     except OSError as error:

@@ -268,7 +268,7 @@ def _checked_tile(tile: int, card: ModelCard) -> int:
 def _checked_overlap(overlap: int | str, tile: int, card: ModelCard) -> int:
     """Between two score cells (interpolation) and a quarter tile (at most two tiles on a pixel per axis)."""
     low, high = 2 * card.stride, tile // 4 // card.stride * card.stride
-    count = float(str(overlap).removesuffix("%"))
+    count = min(float(str(overlap).removesuffix("%")), 2.0**31)
     pixels = tile * count / 100 if str(overlap).endswith("%") else count
     rounded = round(pixels / card.stride) * card.stride
     if not low <= rounded <= high:

@@ -209,6 +209,10 @@ def _distinct(paths: Sequence[Path], notices: Notices) -> list[Path]:
             key: Any = (found.st_dev, found.st_ino)
         except OSError:
             key = path
+        except ValueError:
+            raise InputError(
+                "E-input-missing", "a name with a zero byte is no name of a file", where=repr(str(path))
+            ) from None
         if key in seen:
             notices.warn("W-input-twice", f"{path} is {seen[key]}, given once already")
         else:

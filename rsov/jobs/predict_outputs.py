@@ -7,13 +7,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rsov.errors import UsageError
+from rsov.errors import OutputError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from rsov.jobs.options import PredictOptions
 
+LONGEST_NAME = 255
+"""Bytes of a name in the file systems of today."""
 RASTER_SUFFIXES = {".tif", ".tiff"}
 VECTOR_SUFFIXES = {"gpkg": ".gpkg", "geojson": ".geojson", "fgb": ".fgb", "shp": ".shp"}
 
@@ -55,12 +57,17 @@ def plan_outputs(
         options: which outputs are wanted.
 
     Raises:
+        OutputError: a name longer than file systems take.
         UsageError: ``out`` is neither a folder nor a name that fits.
     """
     text = os.fspath(out) if out is not None else ""
     if text != readable(text):
         raise UsageError("E-output-name", f"-o {text} is not UTF-8", fix="choose another name with -o")
     target = Path(text)
+    if any(len(os.fsencode(part)) > LONGEST_NAME for part in target.parts):
+        raise OutputError(
+            "E-output-name", f"-o {text[:40]}... is too long", fix="choose a shorter name with -o"
+        )
     if not text or target.is_dir() or text.endswith(("/", os.sep)):
         return [_outputs(target, readable(each.stem), None, options) for each in inputs]
     if target.suffix.lower() not in RASTER_SUFFIXES:

@@ -30,7 +30,7 @@ _FULL = 16
 """A block stored in so many times fewer bytes than the largest holds one colour: no data, as a rule."""
 _BLOCK_PIXELS = 1 << 26
 """In the blocks of a try: a few seconds of reading."""
-_PIECE, _KEPT = 1 << 22, 1 << 22
+_PIECE, _KEPT = 1 << 22, 1 << 24
 """Pixels read at once, and kept of all windows of a try."""
 _ENOUGH = 6 * _SIDE**2
 """Valid pixels that make percentiles steady: neighbours are alike, so those of several windows."""
