@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack
 
 from rsov.engine.runtime import check_fork, preload
-from rsov.errors import ExitCode, Interrupted, PartialError, RsovError, UsageError
+from rsov.errors import ExitCode, InputError, Interrupted, PartialError, RsovError, UsageError
 from rsov.jobs.options import PredictKeywords, PredictOptions
 from rsov.jobs.predict_map import MapJob, MapResult
 from rsov.jobs.predict_outputs import Outputs, plan_outputs
