@@ -341,3 +341,14 @@ def test_P27_a_config_that_is_no_file_is_never_read(tmp_path, kind):
     with pytest.raises(UsageError) as caught:
         settled({}, config=place)
     assert caught.value.id == "E-config-read"
+
+
+@pytest.mark.parametrize("typed", ["25", "25m2", "25 m2", "25m²", "25 m²"])
+def test_square_metres_may_be_written_in_every_way(typed):
+    assert v.area("min_area", typed) == 25
+
+
+@pytest.mark.parametrize("typed", ["25m", "25 ha", "m2", "25 m2 m2", "25m3", "2 5m2"])
+def test_other_units_of_area_are_refused(typed):
+    with pytest.raises(OptionError):
+        v.area("min_area", typed)

@@ -14,9 +14,6 @@ import pytest
 import rasterio
 
 from rsov.cli import main
-from rsov.commands.values import area
-from rsov.jobs.options import OptionError
-from rsov.kernels.cache import kernels_kept
 from tests.support.models import ColourSegmenter
 from tests.support.places import Watch, picture
 
@@ -277,23 +274,6 @@ def test_a_first_map_says_that_it_compiles(here, monkeypatch, capsys):
     assert line in capsys.readouterr().err
 
 
-def test_kernels_count_as_compiled_by_the_file_that_numba_leaves(tmp_path, monkeypatch):
-    code = (
-        "import numpy as np; from rsov.kernels.cache import kernels_kept\n"
-        "from rsov.kernels.blend import add_tile\n"
-        "print(kernels_kept())\n"
-        "sums = np.zeros((2, 4, 4), np.float32)\n"
-        "add_tile(sums, sums[0], sums, sums[0, 0], sums[0, 0], 0, 0)\n"
-        "print(kernels_kept())"
-    )
-    environ = {**os.environ, "NUMBA_CACHE_DIR": str(tmp_path)}
-    said = subprocess.check_output([sys.executable, "-c", code], env=environ, cwd=ROOT, text=True)
-    assert said.split() == ["False", "True"]
-    os.utime(next(tmp_path.rglob("*.nbi")), (0, 0))  # older than the source: numba compiles anew
-    monkeypatch.setattr("numba.config.CACHE_DIR", str(tmp_path))
-    assert not kernels_kept()
-
-
 def test_a_pattern_that_the_shell_left_is_expanded(here, capsys):
     picture(here / "second.tif")
     picture(here / "[a]*.tif")
@@ -319,17 +299,6 @@ def test_units_and_auto_may_be_written(here, capsys):
     assert main(["predict", "ortho.tif", *ARGS, "-n", "--json", "--min-area", "25m2", "--jobs", "auto"]) == 0
     settings = json.loads(capsys.readouterr().out)["maps"][0]["settings"]
     assert (settings["min_area"], settings["jobs"]) == (25, None)
-
-
-@pytest.mark.parametrize("typed", ["25", "25m2", "25 m2", "25m²", "25 m²"])
-def test_square_metres_may_be_written_in_every_way(typed):
-    assert area("min_area", typed) == 25
-
-
-@pytest.mark.parametrize("typed", ["25m", "25 ha", "m2", "25 m2 m2", "25m3", "2 5m2"])
-def test_other_units_of_area_are_refused(typed):
-    with pytest.raises(OptionError):
-        area("min_area", typed)
 
 
 def test_P13_standard_input_only_once_and_never_from_a_terminal(here, capsys, monkeypatch):
@@ -487,7 +456,6 @@ def test_P30_tile_sizes_depend_on_the_model(size, here, capsys):
 
 def test_Z44_a_dry_run_of_a_huge_sparse_raster_loads_no_torch_and_is_quick(here):
     import resource
-    import subprocess
 
     import rasterio
     from affine import Affine

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 
 import numba
@@ -14,5 +15,7 @@ def kernels_kept() -> bool:
     """
     source = Path(__file__).with_name("blend.py")
     folder = Path(numba.config.CACHE_DIR or source.with_name("__pycache__"))
-    times = (index.stat().st_mtime for index in folder.rglob("blend.add_tile-*.nbi"))
-    return any(time >= source.stat().st_mtime for time in times)
+    with contextlib.suppress(FileNotFoundError):  # another process renews it just now
+        times = (index.stat().st_mtime for index in folder.rglob("blend.add_tile-*.nbi"))
+        return any(time >= source.stat().st_mtime for time in times)
+    return False
