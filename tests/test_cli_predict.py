@@ -263,6 +263,15 @@ def test_a_file_that_is_no_list_of_inputs_is_refused_at_once(here, capsys):
     assert main(["predict", "--inputs-file", "list.txt", *ARGS, "-n"]) == 0
 
 
+def test_a_pipe_as_a_list_of_inputs_is_refused_at_once(here, capsys):
+    os.mkfifo(here / "pipe")
+    for name in ("pipe", "/dev/zero", "."):
+        assert main(["predict", "--inputs-file", name, *ARGS, "-n"]) == 2
+        err = capsys.readouterr().err
+        assert f"{name} is not a file" in err
+        assert "--inputs-file - reads from a pipe" in err
+
+
 def test_a_first_map_says_that_it_compiles(here, monkeypatch, capsys):
     line = "no compiled kernels yet"
     monkeypatch.setattr("rsov.kernels.cache.kernels_kept", lambda: False)
@@ -407,6 +416,26 @@ def test_the_log_file_has_everything(here, capsys):
     lines = [json.loads(line) for line in Path("run.jsonl").read_text().splitlines()]
     assert {"stage", "progress"} <= {line["kind"] for line in lines}
     assert capsys.readouterr().err == ""
+
+
+def test_a_log_is_added_to_and_nothing_else_is(here, capsys):
+    log = ["--log-file", "run.jsonl", "-n"]
+    assert main(["predict", "ortho.tif", *ARGS, *log]) == 0
+    first = Path("run.jsonl").read_text()
+    assert main(["predict", "ortho.tif", *ARGS, *log]) == 0
+    assert Path("run.jsonl").read_text().startswith(first)
+    assert len(Path("run.jsonl").read_text()) > len(first)
+    (here / "notes.txt").write_text("mine\n")
+    (here / "to-notes").symlink_to("notes.txt")
+    os.mkfifo(here / "pipe")
+    outputs = ("ortho_report.json", "../here/ortho_classes.tif")
+    watch = Watch(here)
+    for name in ("ortho.tif", "notes.txt", "to-notes", "pipe", "/dev/zero", ".", *outputs):
+        assert main(["predict", "ortho.tif", *ARGS, "--overwrite", "--log-file", name]) == 2, name
+        err = capsys.readouterr().err
+        assert "E-log-file" in err
+        assert name in err
+        watch.unchanged()
 
 
 def test_verbose_shows_stages_and_twice_the_traceback(here, capsys):

@@ -74,12 +74,16 @@ def _run(inputs: list[str], settings: Settings, verbose: int, *, as_json: bool) 
             "no class names given",
             fix=f"rsov predict {inputs[0] if inputs else 'ortho.tif'} --prompts 'forest,road'",
         )
+    from rsov.commands.logfile import check_log
     from rsov.commands.progress import Screen
     from rsov.jobs.options import PredictOptions
+    from rsov.jobs.predict_outputs import plan_outputs
 
     with settings.blamed():
         options = PredictOptions(**values)
-    _check_log(log, inputs)
+    if log is not None:
+        for name in inputs:  # each alone: whether they fit together is judged by whoever maps them
+            check_log(log, plan_outputs([Path(name)], out, options)[0].kinds().values())
     with Screen(style, 0 if quiet else 1 + verbose, log) as screen:
         result, failure = _predict(inputs, prompts, options, screen, out=out, settings=settings)
         return _show(result, failure, screen, as_json=as_json)
@@ -176,8 +180,16 @@ def _listed(file: str | None, prompts: str | None) -> list[str]:
             )
         data = sys.stdin.buffer.read(_MAX_LIST_BYTES + 1)
     else:
+        path = Path(file)
         try:
-            with Path(file).open("rb") as opened:
+            if path.exists() and not path.is_file():  # a pipe may never end
+                raise UsageError(
+                    "E-inputs-file",
+                    f"{file} is not a file",
+                    where="--inputs-file",
+                    fix="find . -name '*.tif' | rsov predict --inputs-file - reads from a pipe",
+                )
+            with path.open("rb") as opened:
                 data = opened.read(_MAX_LIST_BYTES + 1)
         except OSError as error:
             raise _no_list(file, "cannot be read", error.strerror or "") from error
@@ -198,13 +210,6 @@ def _no_list(file: str, what: str, why: str) -> UsageError:
         why=why,
         fix="give a text file with the name of an input on each line",
     )
-
-
-def _check_log(log: Path | None, inputs: list[str]) -> None:
-    """A log is appended to: it must not be a picture."""
-    for name in inputs:
-        if log is not None and log.exists() and Path(name).exists() and log.samefile(name):
-            raise UsageError("E-log-file", f"--log-file {log} is the input", fix="choose another name")
 
 
 app = command_from_table(run, PREDICT, name="predict", help=HELP, epilog=EPILOG, inputs="INPUT")

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import time
 from typing import TYPE_CHECKING, Any, Self
 
 from rsov import term
+from rsov.commands.logfile import add_line, open_log
 from rsov.commands.messages import error_document
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ class Screen:
             style = "bar" if console.is_terminal and console.width > term.MIN_WIDTH else "plain"
         self._style = style if level > 0 else "none"
         self.level = level
-        self._log = _open_log(log)
+        self._log = None if log is None else open_log(log)
         self._bar: Any = None
         self._task: Any = None
         self._said = (0.0, time.monotonic())
@@ -173,9 +173,7 @@ class Screen:
     def record(self, kind: str, **values: Any) -> None:
         """A line of the log file."""
         if self._log is not None:
-            line = {"time": time.strftime("%FT%T%z"), "kind": kind, **values}
-            self._log.write(term.mask(json.dumps(line)) + "\n")
-            self._log.flush()
+            add_line(self._log, kind, values)
 
 
 def counted(count: int, thing: str) -> str:
@@ -194,24 +192,6 @@ def duration(seconds: float) -> str:
 
 def _rate(step: Step) -> str:
     return f"{step.pixels / step.seconds / 1e6:.1f} Mpx/s" if step.seconds > 0 and step.pixels else ""
-
-
-def _open_log(path: Path | None) -> Any:
-    if path is None:
-        return None
-    from rsov.errors import OutputError
-
-    try:
-        file = path.open("a", encoding="utf-8")
-    except OSError as error:
-        raise OutputError(
-            "E-log-file",
-            f"the log file {path} cannot be written",
-            where="--log-file",
-            why=error.strerror or "",
-            fix="choose a name in a folder that you can write to",
-        ) from error
-    return file
 
 
 class _Library(logging.Handler):
