@@ -41,8 +41,13 @@ def _use_utf8() -> None:
 
     Names of files and prompts are UTF-8 for GDAL and in the outputs; an ASCII locale cannot hold them (P28).
     """
-    if sys.getfilesystemencoding() != "utf-8" and sys.executable:
+    if sys.getfilesystemencoding() != "utf-8" and sys.executable and _can_start_anew():
         os.execv(sys.executable, [sys.executable, "-X", "utf8", *sys.orig_argv[1:]])  # noqa: S606 - itself
+
+
+def _can_start_anew() -> bool:
+    """Not where a caller's program came from a prompt or a pipe: there is nothing left of it to read."""
+    return not hasattr(sys, "ps1") and getattr(sys.modules["__main__"], "__file__", None) != "<stdin>"
 
 
 def _end_now(number: int, frame: FrameType | None) -> NoReturn:  # noqa: ARG001 - the signature of a handler

@@ -287,6 +287,23 @@ def test_P28_a_script_in_an_ascii_locale_is_told_how_to_start_python(tmp_path):
     assert "PYTHONUTF8=1" in told
 
 
+@pytest.mark.parametrize("command", [["-"], [], ["-c", "{program}"], ["file.py"]], ids=" ".join)
+def test_P28_a_program_from_anywhere_runs_to_its_end_in_an_ascii_locale(command, tmp_path):
+    program = "import sys; from rsov.cli import main; sys.argv[1:] = ['--version']; main()"
+    (tmp_path / "file.py").write_text(program)
+    done = subprocess.run(
+        [sys.executable, *(word.format(program=program) for word in command)],
+        check=False,
+        env=os.environ | ASCII | {"PYTHONPATH": str(Path.cwd())},
+        cwd=tmp_path,
+        input=program,
+        capture_output=True,
+        text=True,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith("rsov ")
+
+
 def test_the_table_the_dataclass_and_the_keywords_agree():
     fields = {field.name for field in dataclasses.fields(PredictOptions)}
     assert fields == {*typing.get_type_hints(PredictKeywords), "model"}
