@@ -132,6 +132,19 @@ def test_a_fault_in_the_model_leaves_nothing_and_an_older_map_as_it_was(ortho, o
     watch.unchanged()
 
 
+@pytest.mark.parametrize("min_area", [0.0, 4.0])
+def test_every_work_file_is_read_back_once(ortho, out, monkeypatch, min_area):
+    checked, check = [], WorkRaster.check
+
+    def counted(raster):
+        checked.append(raster.path.name)
+        check(raster)
+
+    monkeypatch.setattr(WorkRaster, "check", counted)
+    run(ortho, out, min_area=min_area, confidence=True, probs=True)
+    assert sorted(checked) == ["confidence.tif", "labels.tif", "probs.tif"]
+
+
 @pytest.mark.parametrize("options", [{}, {"min_area": 400.0}])
 def test_a_work_file_that_lost_a_block_never_becomes_a_map(ortho, out, monkeypatch, options):
     """As a disk does that says it has written: the block is zeros when it is read."""

@@ -83,13 +83,13 @@ class WorkFiles:
         if self.probs is not None and pixels.probs is not None:
             self.probs.write(pixels.window, pixels.probs)
 
-    def check(self) -> None:
-        """See that the closed files hold what was written.
+    def check(self, *, labels: bool = True) -> None:
+        """See that the closed files hold what was written; that of the ``labels`` may be known already.
 
         Raises:
             OutputError: one does not.
         """
-        for raster in (self.labels, self.confidence, self.probs):
+        for raster in (self.labels if labels else None, self.confidence, self.probs):
             if raster is not None:
                 raster.check()
 
@@ -219,7 +219,8 @@ class Finisher:
 
         tally = Tally(self._measured, self._legend.dtype)
         with ThreadPoolExecutor(2, "finish") as executor:
-            copied, checked = executor.submit(copies), executor.submit(work.check)
+            unsieved = labels == work.labels.path  # else they were read back before the sieve
+            copied, checked = executor.submit(copies), executor.submit(work.check, labels=unsieved)
             try:
                 polygons = self._polygons(labels, tally, parts, started, notices)
                 copied.result()
