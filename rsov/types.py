@@ -97,6 +97,14 @@ class Grid:
         t = self.transform
         return (t.a**2 + t.d**2) ** 0.5, (t.b**2 + t.e**2) ** 0.5
 
+    @property
+    def extent(self) -> tuple[float, float, float, float]:
+        """Left, bottom, right, top of the corners in CRS units, whichever way the grid runs."""
+        xs, ys = zip(
+            *(self.transform @ (c, r) for c in (0, self.width) for r in (0, self.height)), strict=True
+        )
+        return min(xs), min(ys), max(xs), max(ys)
+
     def crop(self, window: Window) -> Grid:
         """The grid of a window of this one."""
         from affine import Affine

@@ -11,6 +11,7 @@ import pytest
 import rasterio
 from affine import Affine
 from pyproj import Transformer
+from rasterio.control import GroundControlPoint
 from rasterio.crs import CRS
 from rasterio.features import rasterize
 from rasterio.warp import reproject
@@ -98,6 +99,41 @@ def test_a_crs_without_a_plane_is_refused(tmp_path: Path, option: str, heights: 
     with pytest.raises(UsageError, match="no plane"):
         scene(path, **{option: heights})
     scene(path, **{option: "EPSG:25832+5773"})
+
+
+def test_a_picture_in_a_crs_without_a_plane_is_refused_unless_another_is_stated(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.tif", texture(20, 20), crs="EPSG:4978")
+    with pytest.raises(InputError, match="without a plane") as caught:
+        scene(path)
+    assert caught.value.id == "E-input-crs"
+    assert "geocentric" in caught.value.why
+    assert "--crs" in caught.value.fix
+    assert scene(path, crs="EPSG:32632").grid.crs == CRS.from_epsg(32632)
+    with pytest.raises(InputError, match="without a plane") as caught:
+        scene(write(tmp_path / "b.tif", texture(20, 20)), like=path)
+    assert caught.value.id == "E-like"
+
+
+def test_control_points_in_a_crs_without_a_plane_are_not_warped_with(tmp_path: Path) -> None:
+    corners = [(0, 0), (0, 20), (20, 0), (20, 20)]
+    points = [GroundControlPoint(row, col, 4e6 + col, 6e5 - row) for row, col in corners]
+    path = write(tmp_path / "a.tif", texture(20, 20), crs="EPSG:4978", transform=None, gcps=points)
+    with pytest.raises(InputError, match="without a plane"):
+        scene(path, gcp="warp")
+    assert scene(path, gcp="ignore").grid.crs is None
+
+
+def test_what_cannot_be_warped_or_is_no_pixel_size_says_what_to_do(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.tif", texture(20, 20))
+    with pytest.raises(InputError) as caught:
+        scene(path, dst_crs="+proj=gnom +lat_0=-50 +lon_0=-170")  # the other side of the Earth
+    assert caught.value.id == "E-warp"
+    assert "--crs" in caught.value.fix
+    for wrong in ({"res": 1.0, "like": path}, {"res": -1.0}):
+        with pytest.raises(UsageError) as refused:
+            scene(path, **wrong)
+        assert refused.value.id == "E-res"
+        assert refused.value.fix
 
 
 def test_dst_crs_warps_at_native_resolution(tmp_path: Path) -> None:
@@ -231,6 +267,28 @@ def test_a_part_beside_the_picture_is_refused_with_what_the_picture_covers(tmp_p
     with pytest.raises(InputError, match="does not touch") as caught:
         scene(path, like=far)
     assert "(EPSG:32632)" in caught.value.fix
+
+
+@pytest.mark.parametrize("crs", ["EPSG:4326", "EPSG:3857", "EPSG:31467"])
+def test_what_the_picture_covers_is_said_in_the_crs_of_the_bounds(tmp_path: Path, crs: str) -> None:
+    """The numbers of the message, given back, name the whole picture."""
+    path = write(tmp_path / "a.tif", texture())
+    with pytest.raises(InputError) as caught:
+        scene(path, bounds=(1, 2, 3, 4), bounds_crs=crs)
+    text, _, named = caught.value.fix.rpartition(": ")[2].partition(" ")
+    assert named == f"({crs})"
+    told = tuple(float(number) for number in text.split(","))
+    to_crs = Transformer.from_crs(32632, crs, always_xy=True)
+    assert told == pytest.approx(to_crs.transform_bounds(500_000, 5_599_968, 500_032, 5_600_000), rel=1e-8)
+    assert scene(path, bounds=told, bounds_crs=crs).region == scene(path).grid.window
+
+
+def test_what_a_warped_picture_covers_is_said_in_the_crs_of_its_file(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.tif", texture())
+    with pytest.raises(InputError) as caught:
+        scene(path, bounds=(1, 2, 3, 4), dst_crs="EPSG:4326")
+    assert caught.value.fix.endswith(" (EPSG:32632)")
+    assert ": 500000,5599967" in caught.value.fix
 
 
 def test_a_missing_grid_is_named_with_its_option(tmp_path: Path) -> None:

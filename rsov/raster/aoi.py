@@ -181,25 +181,34 @@ def _near(shapes: list[BaseGeometry], crs: CRS | None, grid: Grid) -> list[BaseG
     return [part for part in parts if not part.is_empty]
 
 
-def bounds_in(grid: Grid, crs: CRS | None) -> tuple[float, float, float, float] | None:
-    """What surrounds the grid by its own size, left, bottom, right, top in a CRS.
+def extent_in(grid: Grid, crs: CRS | None) -> tuple[float, float, float, float] | None:
+    """What the grid covers, left, bottom, right, top in a CRS; in degrees left > right over the antimeridian.
 
-    None where that has no rectangle: over the antimeridian, or out of the CRS.
+    None where that is out of the CRS.
     """
     from rasterio.warp import transform_bounds
 
     from rsov.raster.scene_view import gdal_errors
 
-    corners = [grid.transform @ (c, r) for c in (0, grid.width) for r in (0, grid.height)]
-    xs, ys = [c[0] for c in corners], [c[1] for c in corners]
-    edges = (min(xs), min(ys), max(xs), max(ys))
+    edges = grid.extent
     if crs is not None and grid.crs is not None and crs != grid.crs:
         try:
             edges = transform_bounds(grid.crs, crs, *edges, densify_pts=21)
         except gdal_errors():
             return None
+    return edges if np.isfinite(edges).all() else None
+
+
+def bounds_in(grid: Grid, crs: CRS | None) -> tuple[float, float, float, float] | None:
+    """What surrounds the grid by its own size, left, bottom, right, top in a CRS.
+
+    None where that has no rectangle: over the antimeridian, or out of the CRS.
+    """
+    edges = extent_in(grid, crs)
+    if edges is None:
+        return None
     left, bottom, right, top = edges
-    if not np.isfinite(edges).all() or left >= right or bottom >= top:
+    if left >= right or bottom >= top:
         return None
     margin = max(right - left, top - bottom)
     return left - margin, bottom - margin, right + margin, top + margin

@@ -273,7 +273,11 @@ def _nodata(
     if options.nodata is not None:
         given = options.nodata
         if len(given) not in (0, 1, len(indexes), ds.count):
-            raise UsageError("E-nodata", f"--nodata has {len(given)} values for {len(indexes)} used bands")
+            raise UsageError(
+                "E-nodata",
+                f"--nodata has {len(given)} values for {len(indexes)} used bands",
+                fix="give one value for all of them, or one for each",
+            )
         if not given:
             return (None,) * len(indexes)
         if len(given) == 1:

@@ -48,7 +48,6 @@ class Place:
 
 def parse_crs(text: str, option: str) -> CRS:
     """A CRS from a user's text; raises :class:`UsageError` (E-crs)."""
-    import pyproj
     from rasterio.crs import CRS
     from rasterio.errors import CRSError
 
@@ -58,15 +57,28 @@ def parse_crs(text: str, option: str) -> CRS:
         raise UsageError(
             "E-crs", f'{option} "{text}" is not a CRS', why=str(error), fix="e.g. EPSG:32632"
         ) from error
-    kind = pyproj.CRS.from_wkt(crs.to_wkt())
-    if kind.is_geocentric or (kind.is_vertical and not kind.is_compound):
+    if why := no_plane(crs):
         raise UsageError(
             "E-crs",
             f'{option} "{text}" has no plane: no map can be drawn in it',
-            why=f"{kind.name} is {'a system of heights' if kind.is_vertical else 'geocentric'}",
+            why=why,
             fix="e.g. EPSG:32632",
         )
     return crs
+
+
+def no_plane(crs: CRS) -> str:
+    """Why no map can be drawn in a CRS: it is geocentric, or of heights only; empty if one can."""
+    import pyproj
+    from pyproj.exceptions import CRSError
+
+    try:
+        kind = pyproj.CRS.from_wkt(crs.to_wkt())
+    except CRSError:
+        return ""
+    if kind.is_geocentric:
+        return f"{kind.name} is geocentric"
+    return f"{kind.name} is a system of heights" if kind.is_vertical and not kind.is_compound else ""
 
 
 def check_crs(ds: DatasetReader, options: ReadOptions, name: str) -> None:
@@ -95,7 +107,7 @@ def locate(ds: DatasetReader, options: ReadOptions, path: Path, notices: Notices
 
     Raises:
         InputError: control points or RPCs only and no ``gcp`` option; a transform that is none; a CRS that
-            cannot be read; degrees outside of the globe.
+            cannot be read or has no plane; degrees outside of the globe.
     """
     name = path.name
     crs = _crs(ds, options, name, notices)
@@ -132,6 +144,7 @@ def locate(ds: DatasetReader, options: ReadOptions, path: Path, notices: Notices
         )
     grid = Grid(ds.width, ds.height, transform, crs)
     if how != "none":
+        _check_plane(grid.crs, name)
         _check_degrees(grid, name)
     elif options.crs is not None:
         notices.warn("W-crs-unused", f"{name} has no coordinates: --crs alone does not say where it lies")
@@ -226,6 +239,7 @@ def _with_points(ds: DatasetReader, options: ReadOptions, name: str, notices: No
             raise InputError(
                 "E-gcp", f"{name} does not say the CRS of its control points", fix="--gcp ignore"
             )
+        _check_plane(points_crs, name)
         grid = Grid(ds.width, ds.height, Affine.identity(), None)
         return Place(grid, None, "control points, warped", "", tuple(points), points_crs)
     grid = Grid(ds.width, ds.height, Affine.identity(), None)
@@ -245,6 +259,16 @@ def _check_transform(transform: Affine, name: str) -> None:
             where=f"transform {numbers}",
             why="a damaged header or world file",
             fix="repair the georeference (gdal_edit -a_ullr), or convert without it and use --gsd",
+        )
+
+
+def _check_plane(crs: CRS | None, name: str) -> None:
+    if crs is not None and (why := no_plane(crs)):
+        raise InputError(
+            "E-input-crs",
+            f"{name} has a CRS without a plane: no map can be drawn in it",
+            why=why,
+            fix="state the right one: --crs EPSG:32632",
         )
 
 

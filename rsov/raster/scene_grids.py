@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 from affine import Affine
 
 from rsov.errors import InputError, UsageError
-from rsov.raster.aoi import bounds_in
+from rsov.raster.aoi import bounds_in, extent_in
 from rsov.raster.area import pixel_gsd
-from rsov.raster.scene_georef import Place, parse_crs
+from rsov.raster.scene_georef import Place, no_plane, parse_crs
 from rsov.raster.scene_options import ReadOptions
 from rsov.raster.scene_view import Warp, gdal_errors
 from rsov.types import Grid, Notices, Window
@@ -79,6 +79,8 @@ def like_grid(path: Path) -> Grid:
         raise InputError("E-like", f"{path} cannot be opened", where="--like", fix=_LIKE) from error
     if grid.crs is None or grid.transform == Affine.identity():
         raise InputError("E-like", f"{path} has no grid to lie on", where="--like", fix=_LIKE)
+    if why := no_plane(grid.crs):
+        raise InputError("E-like", f"{path} has a CRS without a plane", where="--like", why=why, fix=_LIKE)
     return grid
 
 
@@ -140,16 +142,18 @@ def _warped_grid(ds: DatasetReader, place: Place, source: CRS, target: CRS, poin
         transform, width, height = calculate_default_transform(source, target, ds.width, ds.height, *bounds)
     except gdal_errors() as error:
         raise InputError(
-            "E-warp", f"{Path(ds.name).name} cannot be brought into {target.to_string()[:60]}", why=str(error)
+            "E-warp",
+            f"{Path(ds.name).name} cannot be brought into {target.to_string()[:60]}",
+            why=str(error),
+            fix="choose a CRS made for the place of the picture, such as its UTM zone; "
+            "if the picture's own is wrong, state the right one: --crs EPSG:32632",
         ) from error
     return Grid(width, height, transform, target)
 
 
 def _clamped(grid: Grid, source: CRS, target: CRS) -> tuple[float, float, float, float]:
     """Bounds of the grid, in a geographic CRS cut where Web Mercator ends if that is the target."""
-    corners = [grid.transform @ (c, r) for c in (0, grid.width) for r in (0, grid.height)]
-    left, right = min(c[0] for c in corners), max(c[0] for c in corners)
-    bottom, top = min(c[1] for c in corners), max(c[1] for c in corners)
+    left, bottom, right, top = grid.extent
     if source.is_geographic and target.to_epsg() in (3857, 900913, 3395):
         bottom, top = max(bottom, -_MERCATOR_LATITUDE), min(top, _MERCATOR_LATITUDE)
     return left, bottom, right, top
@@ -164,9 +168,10 @@ def crop_window(grid: Grid, options: ReadOptions) -> Window:
         where = f"--window {asked.col},{asked.row},{asked.width},{asked.height}"
         there = f"{grid.width} columns and {grid.height} rows, counted from 0"
     elif options.bounds is not None:
-        asked = bounds_window(grid, options.bounds, options.bounds_crs)
+        crs = parse_crs(options.bounds_crs, "--bounds-crs") if options.bounds_crs is not None else None
+        asked = bounds_window(grid, options.bounds, crs)
         where = f"--bounds {','.join(f'{v:.12g}' for v in options.bounds)}"
-        there = _extent(grid)
+        there = _extent(grid, crs)
     else:
         return grid.window
     inside = asked.intersect(grid.window)
@@ -180,18 +185,18 @@ def crop_window(grid: Grid, options: ReadOptions) -> Window:
     return inside
 
 
-def _extent(grid: Grid) -> str:
-    """West,south,east,north as ``--bounds`` takes them, with the CRS."""
-    corners = [grid.transform @ (c, r) for c in (0, grid.width) for r in (0, grid.height)]
-    xs, ys = [c[0] for c in corners], [c[1] for c in corners]
-    edges = ",".join(f"{value:.10g}" for value in (min(xs), min(ys), max(xs), max(ys)))
-    return f"{edges} ({grid.crs.to_string()[:_NAME] if grid.crs is not None else 'no CRS'})"
+def _extent(grid: Grid, crs: CRS | None = None) -> str:
+    """West,south,east,north as ``--bounds`` wants, in ``crs`` if they have a place there; with the CRS."""
+    edges = extent_in(grid, crs) if crs is not None else None
+    if edges is None:
+        edges, crs = grid.extent, grid.crs
+    numbers = ",".join(f"{value:.10g}" for value in edges)
+    return f"{numbers} ({crs.to_string()[:_NAME] if crs is not None else 'no CRS'})"
 
 
-def bounds_window(grid: Grid, bounds: tuple[float, float, float, float], crs_text: str | None) -> Window:
+def bounds_window(grid: Grid, bounds: tuple[float, float, float, float], crs: CRS | None) -> Window:
     """All pixels that a rectangle touches. In geographic CRS left > right means over the antimeridian."""
     left, bottom, right, top = bounds
-    crs = parse_crs(crs_text, "--bounds-crs") if crs_text is not None else None
     over_180 = left > right and crs is not None and crs.is_geographic
     if not all(map(math.isfinite, bounds)) or bottom >= top or not (left < right or over_180):
         raise UsageError("E-bounds", f"--bounds {bounds} is no rectangle", fix="left,bottom,right,top")
@@ -218,7 +223,7 @@ def bounds_window(grid: Grid, bounds: tuple[float, float, float, float], crs_tex
             "E-bounds",
             "the rectangle cannot be brought into the CRS of the picture",
             where="--bounds",
-            fix=f"ask for a part of what the picture covers: {_extent(grid)}",
+            fix=f"ask for a part of what the picture covers: {_extent(grid, crs)}",
         )
     col, row = math.floor(x0 + _EDGE), math.floor(y0 + _EDGE)
     return Window(col, row, max(1, math.ceil(x1 - _EDGE) - col), max(1, math.ceil(y1 - _EDGE) - row))
@@ -246,7 +251,7 @@ def _reprojected(corners: list[tuple[float, float]], source: CRS, target: CRS) -
 def output_grid(grid: Grid, region: Window, options: ReadOptions, notices: Notices) -> tuple[Grid, GridMap]:
     """The grid of the results and where its pixels lie on the source grid, of which ``region`` is mapped."""
     if options.res is not None and options.like is not None:
-        raise UsageError("E-res", "--res and --like exclude each other")
+        raise UsageError("E-res", "--res and --like exclude each other", fix="leave one of the two")
     if options.like is not None:
         target = like_grid(options.like)
     elif options.res is not None:
@@ -286,7 +291,9 @@ def _check_resolution(grid: Grid, res: float, max_pixels: int, notices: Notices)
         UsageError: no pixel size, no coordinates, a pixel larger than the picture, or too many pixels.
     """
     if not (math.isfinite(res) and res > 0):
-        raise UsageError("E-res", f"--res {res} is not a pixel size")
+        raise UsageError(
+            "E-res", f"--res {res} is not a pixel size", fix="a length above 0 in units of the map's CRS"
+        )
     if grid.transform == Affine.identity() and grid.crs is None:
         raise UsageError(
             "E-res", "--res needs a picture with coordinates", fix="--work-gsd chooses what the model sees"
