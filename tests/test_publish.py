@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 
 from rsov.errors import ExitCode, OutputError
-from rsov.raster.publish import PART_PATTERN, Files, Publication, leftovers
+from rsov.raster.leftovers import PART_PATTERN, leftovers
+from rsov.raster.publish import Files, Publication
 
 ERRNOS = ("ENOSPC", "EDQUOT", "EIO", "EROFS", "EACCES", "ESTALE", "EINTR", "EFBIG")
 

@@ -259,7 +259,7 @@ def _memory() -> Iterator[Check]:
 
 
 def _places() -> Iterator[Check]:
-    from rsov.raster.publish import leftovers
+    from rsov.raster.leftovers import Fate, fate, leftovers
     from rsov.text.cache import cache_home
 
     cache = cache_home()
@@ -283,6 +283,6 @@ def _places() -> Iterator[Check]:
         yield Check(
             name, status, f"{free / 2**30:.1f} GiB free in {folder}", "" if status == "ok" else "make room"
         )
-    old = [path.name for path in leftovers(Path.cwd())]
+    old = [path.name for path in leftovers(Path.cwd()) if fate(path) is not Fate.LIVES]
     if old:
         yield Check("leftovers", "warn", ", ".join(old), "remove them if no other run writes here")

@@ -6,6 +6,7 @@ Everything cheap is checked for all inputs first (words, outputs, files); a mode
 from __future__ import annotations
 
 import os
+import shlex
 import traceback
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -142,6 +143,8 @@ def run_predict(
     paths = _distinct([Path(each) for each in inputs], notices)
     outputs = plan_outputs(paths, out, options)
     _check_all(paths, outputs, options, prompts, notices)
+    if not options.dry_run:
+        _clear(outputs, watcher, notices)
     jobs = [MapJob(path, names, options, stop, watcher) for path, names in zip(paths, outputs, strict=True)]
     maps: list[MapResult] = []
     failures: list[Failure] = []
@@ -240,6 +243,21 @@ def _check_all(
         probe=not options.dry_run,
         notices=notices,
     )
+
+
+def _clear(outputs: Sequence[Outputs], watcher: Watcher, notices: Notices) -> None:
+    """Give back the room that killed runs on the same outputs still take."""
+    from rsov.raster.leftovers import OLD, clear_leftovers
+
+    gone, unsure = clear_leftovers(names.classes for names in outputs)
+    for folder in gone:
+        watcher.note(f"removed {folder}, left by a run that was killed")
+    for folder in unsure:
+        old = f", earlier outputs in {OLD}/" if (folder / OLD).exists() else " or works on another machine"
+        notices.warn(
+            "W-leftover",
+            f"{folder} is of a run that was killed{old}; to remove it: rm -r -- {shlex.quote(str(folder))}",
+        )
 
 
 __all__ = ["BatchError", "BatchStopped", "Failure", "PredictResult", "predict", "run_predict"]

@@ -13,25 +13,22 @@ import contextlib
 import errno
 import functools
 import os
-import re
 import secrets
 import shutil
 import threading
 import time
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Self
+from typing import IO, TYPE_CHECKING, Self
 
 from rsov.errors import OutputError
 from rsov.raster.faults import writing
+from rsov.raster.leftovers import OLD, hold, part_folder
 from rsov.raster.outputs import check_outputs, companions, stale_sidecars
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
     from types import TracebackType
-
-PART_PATTERN = re.compile(r"^\..{1,50}\.rsov-[0-9a-f]{12}\.part$", re.DOTALL)
-"""Names of the private folders; whatever matches and belongs to no live run is a leftover."""
 
 RENAME_TRIES = 10
 RENAME_PAUSE_S = 0.5
@@ -132,6 +129,7 @@ class Publication:
         self._overwrite = overwrite
         self._files = files or Files()
         self._folders: dict[Path, Path] = {}
+        self._locks: list[IO[bytes]] = []
         self._made: list[Path] = []
         self._items: dict[Path, _Item] = {}
         self._committing = threading.Lock()
@@ -206,8 +204,10 @@ class Publication:
         if not self._committing.acquire(timeout=COMMIT_S):
             return  # called while another thread renames: what is left there is found as a leftover
         try:
-            for part_folder in list(self._folders.values()):
-                self._files.remove_tree(part_folder)
+            for lock in self._locks:  # network shares keep the folder of an open file
+                lock.close()
+            for part in list(self._folders.values()):
+                self._files.remove_tree(part)
             for folder in self._made:
                 with contextlib.suppress(OSError):
                     folder.rmdir()
@@ -240,12 +240,13 @@ class Publication:
             if not folder.exists():
                 self._files.mkdir(folder, 0o777)
                 self._made.append(folder)
-            part_folder = folder / f".{path.name[:50]}.rsov-{self.run}.part"
-            self._files.mkdir(part_folder, 0o700)
-            self._folders[folder] = part_folder
+            part = part_folder(path, self.run)
+            self._files.mkdir(part, 0o700)
+            self._folders[folder] = part
+            self._locks.append(hold(part))
 
     def _aside(self, final: Path) -> Path:
-        folder = self._folders[final.parent] / "old"
+        folder = self._folders[final.parent] / OLD
         folder.mkdir(mode=0o700, exist_ok=True)
         return folder / final.name
 
@@ -298,11 +299,6 @@ class Publication:
 def new_run_id() -> str:
     """Twelve random hexadecimal digits."""
     return secrets.token_hex(6)
-
-
-def leftovers(folder: Path) -> list[Path]:
-    """Private folders of runs in ``folder`` that were killed, or that still work, in order of name."""
-    return sorted(entry for entry in folder.iterdir() if PART_PATTERN.match(entry.name))
 
 
 def _moves(item: _Item) -> Iterator[tuple[Path, Path]]:
