@@ -132,12 +132,12 @@ class Score:
     def lost(self) -> float:
         """Share of the pixels of prompted classes that become none of them."""
         rows = [i for i in range(len(self.question.prompts)) if i != self.question.other]
-        return float(self.rival[rows, -1].sum() / max(self.rival[rows].sum(), 1))
+        return float(self.rival[rows, -1].sum() / max(int(self.rival[rows].sum()), 1))
 
     @property
     def taken(self) -> float:
         """Share of all pixels that get a class."""
-        return float(self.anywhere[:-1].sum() / max(self.anywhere.sum(), 1))
+        return float(self.anywhere[:-1].sum() / max(int(self.anywhere.sum()), 1))
 
 
 def _mean(values: Sequence[float]) -> float:
