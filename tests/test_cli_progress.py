@@ -6,14 +6,14 @@ import io
 import re
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+
+import pytest
 
 from rsov import term
 from rsov.commands.progress import Screen
-from rsov.jobs.predict_progress import Step
-
-if TYPE_CHECKING:
-    import pytest
+from rsov.jobs.predict_progress import Silent, Step
+from tests.support.maps import run
+from tests.support.places import picture
 
 ESCAPES = re.compile(r"\x1b\[[0-9;?]*[a-zA-Z]")
 
@@ -74,3 +74,29 @@ def test_a_narrow_terminal_gets_no_bar(monkeypatch: pytest.MonkeyPatch) -> None:
     stream = _terminal(monkeypatch, columns=20)
     _run("a.tif")
     assert stream.getvalue() == ""
+
+
+def test_a_full_bar_gives_way_to_what_is_done_after_the_last_tile(monkeypatch: pytest.MonkeyPatch) -> None:
+    terminal = _terminal(monkeypatch)
+    with Screen("auto", 1) as screen:
+        for tiles in (30, 60):
+            screen.step(Step(Path("a.tif"), tiles, 60, 2_000_000, 4.0))
+    shown = ESCAPES.sub("", terminal.getvalue())
+    assert " 50 % " in shown
+    assert "100 %" not in shown
+    assert "a.tif: finishing the last pixels" in shown
+
+
+@pytest.mark.parametrize(("kept", "beside"), [(True, ""), (False, ", compiling kernels")])
+def test_every_stage_between_the_model_and_the_map_says_what_is_done(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kept: bool, beside: str
+) -> None:
+    class Stages(Silent):
+        names: list[str] = []  # noqa: RUF012 - one class a test
+
+        def stage(self, path: Path, name: str) -> None:
+            self.names.append(name)
+
+    monkeypatch.setattr("rsov.kernels.cache.kernels_kept", lambda: kept)
+    run(picture(tmp_path / "ortho.tif"), tmp_path, watcher=Stages())
+    assert Stages.names[1:] == ["loading the model", f"first tiles{beside}", f"writing{beside}"]

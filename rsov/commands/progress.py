@@ -27,7 +27,7 @@ LEAST_RATE = 0.01
 
 PLAIN_SHARE = 0.1
 PLAIN_SECONDS = 30.0
-"""A plain line comes every tenth of the work or half a minute, whichever is later (cli.md 2.2)."""
+"""A plain line comes every tenth of the work or half a minute, whichever is later."""
 
 
 class Screen:
@@ -115,7 +115,9 @@ class Screen:
     def step(self, step: Step) -> None:
         """Tiles done, throughput, time left."""
         self.record("progress", input=str(step.path), tiles=step.tiles, total=step.total, pixels=step.pixels)
-        if self._style == "bar":
+        if self._style == "bar" and step.tiles == step.total:  # a full bar that stays looks stuck
+            self._show(f"{step.path.name}: finishing the last pixels", None)
+        elif self._style == "bar":
             if self._bar is None or self._task is None or self._bar.tasks[0].total != step.total:
                 self._show(step.path.name, step.total)
             self._bar.update(self._task, completed=step.tiles, rate=_rate(step))

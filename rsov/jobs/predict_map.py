@@ -119,8 +119,10 @@ class MapJob:
         self._stop.check()
         if self._options.dry_run:
             return self._planned(scene, plan)
+        beside = ""
         if self._tools.head is None and not kernels_kept():
             self._watcher.note("no compiled kernels yet: this first map takes up to a minute longer")
+            beside = ", compiling kernels"
         self._watcher.stage(self.path, "loading the model")
         self._stop.aside(import_torch)
         self._tools.load()
@@ -139,11 +141,12 @@ class MapJob:
                 options=self._options,
                 stop=self._stop,
             )
+            self._watcher.stage(self.path, f"first tiles{beside}")
             stats = self._classify(scene, finisher, plan)
             scene.check_unchanged()
             scene.tell_bad_blocks()
             self._lap("tiles")
-            self._watcher.stage(self.path, "writing")
+            self._watcher.stage(self.path, f"writing{beside}")
             finished = finisher.finish(
                 self._tags(scene, publication.run), self._tools.threads, self._started, self._notices
             )
