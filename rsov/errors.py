@@ -50,7 +50,7 @@ class RsovError(Exception):
     """A fault with its place and its remedy.
 
     Args:
-        id: stable name, ``E-input-truncated``; listed in the docs and used in JSON.
+        id: stable name, ``E-input-truncated``, for scripts: it stands in JSON and in the message.
         what: one sentence without jargon, naming the file, option or class concerned.
         where: file, band, tile, option or line of a config; only if known.
         why: the cause; only if known.

@@ -176,6 +176,12 @@ def test_P27_unknown_keys_are_named_with_file_line_and_nearest(tmp_path, text, l
     assert hint in caught.value.fix
 
 
+def test_one_file_serves_several_commands(tmp_path):
+    file = tmp_path / "rsov.toml"
+    file.write_text("[train]\nsteps = 5\n[predict]\ntile = 512\n")
+    assert settled({}, config=file).values == {"tile": 512}
+
+
 @pytest.mark.parametrize(
     "text", ["tile = 'abc'", "tile = true", "tile = 1.5", "tile = 2026-01-01", "gsd = nan", "confidence = 3"]
 )

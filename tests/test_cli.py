@@ -22,7 +22,7 @@ DOCUMENT = {
     *("schema", "status", "exit_code", "run_id", "inputs", "outputs", "warnings", "errors"),
     *("metrics", "timing", "versions"),
 }
-"""Keys of every JSON document (cli.md 2.4)."""
+"""Keys of every JSON document."""
 ERROR = {"id", "message", "where", "why", "hint", "input", "exit_code"}
 HEAVY = ("torch", "numba", "rasterio", "fiona", "numpy", "rich", "pydantic")
 

@@ -112,7 +112,7 @@ def test_leftovers_of_killed_runs_are_named(monkeypatch, tmp_path):
 
 @pytest.mark.slow
 def test_a_cuda_torchvision_beside_a_cpu_torch_is_survived():
-    """B8: in a process of its own, since what is declared stays declared."""
+    """In a process of its own, since what is declared stays declared."""
     code = (
         "from rsov.engine.torchvision import prepare_torchvision\n"
         "state = prepare_torchvision()\n"

@@ -127,7 +127,7 @@ def test_weights_are_channels_last_and_of_the_chosen_type(bundle):
 
 
 def test_a_prepared_network_can_be_exported(bundle):
-    """Weights made in inference mode could not (B38)."""
+    """Weights made in inference mode could not."""
     network = prepare(BundledNetwork().eval().fuse(), CPU, torch.float32)
     torch.export.export(network.trunk, (torch.zeros(1, 3, 64, 64),))
 

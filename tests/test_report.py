@@ -122,6 +122,15 @@ def test_M16_a_report_stays_below_a_megabyte() -> None:
     assert any(place.startswith("metrics.tiles: 50000 items") for place in found["truncated"])
 
 
+def test_a_report_of_a_long_crs_and_many_classes_is_whole() -> None:
+    many = legend(*(f"class {i}" for i in range(240)))
+    report = RunReport(legend=many, inputs=[{"crs": "x" * 5000}], metrics={"tiles": list(range(5000))})
+    found = report.to_dict()
+    assert "truncated" not in found
+    assert len(found["inputs"][0]["crs"]) == 5000
+    assert len(found["metrics"]["tiles"]) == 5000
+
+
 def test_P16_no_cell_of_the_csv_is_a_formula() -> None:
     areas = class_areas(legend(*INJECTIONS), {})
     rows = list(csv.reader(io.StringIO(areas_csv(areas), newline="")))

@@ -39,7 +39,7 @@ def document(
     errors: Sequence[Mapping[str, Any]] = (),
     items: Sequence[Mapping[str, Any]] = (),
 ) -> dict[str, Any]:
-    """The JSON document of a call: the same keys whatever came out (cli.md 2.4).
+    """The JSON document of a call: the same keys whatever came out.
 
     ``items`` is the list of :data:`CONTENT`; what each of them did is summed up in the lists, and where there
     is only one also in the other keys.

@@ -6,7 +6,6 @@ All sources hold texts; the same converters check them, and an error names the s
 from __future__ import annotations
 
 import difflib
-import math
 import os
 import re
 import stat
@@ -17,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rsov.commands import values as v
+from rsov.commands.app import COMMANDS
 from rsov.errors import UsageError
 from rsov.jobs.options import OptionError
 
@@ -31,7 +31,7 @@ MAX_CONFIG_BYTES = 1 << 20
 NOT_IN_CONFIG = {"output", "inputs_file", "dry_run", "overwrite", "log_file"}
 """What belongs to one call: a forgotten file must not overwrite or redirect anything."""
 NOT_IN_PROJECT = {"allow_vrt", "isolate"}
-"""A folder from a stranger may hold an rsov.toml: it cannot lower the guards (cli.md 2.8)."""
+"""A folder from a stranger may hold an rsov.toml: it cannot lower the guards."""
 
 
 @dataclass
@@ -107,8 +107,6 @@ def _text(option: Option, value: Any) -> str:
         return value
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         raise OptionError(option.name, f"must not be {type(value).__name__} {value!r}")
-    if isinstance(value, float) and not math.isfinite(value):
-        return str(value)
     return str(value)
 
 
@@ -126,7 +124,7 @@ def find_project_file(folder: Path) -> Path | None:
 def read_config(
     file: Path, command: str, table: Mapping[str, Option], *, trusted: bool
 ) -> dict[str, tuple[Any, int]]:
-    """Values and line numbers of ``[command]`` in a TOML file."""
+    """Values and line numbers of ``[command]`` in a TOML file; tables of other commands are theirs."""
     text = _read_text(file)
     try:
         document = tomllib.loads(text)
@@ -144,8 +142,8 @@ def read_config(
     if not isinstance(section, dict):
         raise UsageError("E-config-key", f"{command} must be a table, [{command}]", where=str(file))
     for name in document:
-        if name != command:
-            raise _unknown(name, file, _line(text, name, section=""), "", [command])
+        if name not in COMMANDS:
+            raise _unknown(name, file, _line(text, name, section=""), "", list(COMMANDS))
     found: dict[str, tuple[Any, int]] = {}
     for key, value in section.items():
         line = _line(text, key, command)

@@ -7,6 +7,7 @@ import hashlib
 import io
 import json
 import math
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -20,8 +21,8 @@ SCHEMA = "rsov/predict/1"
 
 MAX_BYTES = 1_000_000
 """A report is opened in editors and mailed; what grows with tiles or with a file's tags is cut."""
-_FIRST_LIMIT = 4096
-_LAST_LIMIT = 32
+_LIMITS = (sys.maxsize, 4096, 2048, 1024, 512, 256, 128, 64, 32)
+"""Of characters in a text and items in a list: the first with which the report is small enough."""
 
 _FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
 """A spreadsheet runs a cell that starts like this (OWASP, CSV injection)."""
@@ -109,15 +110,15 @@ class RunReport:
 
         Texts and lists that would make it larger than a megabyte are cut; ``truncated`` names them.
         """
-        limit = _FIRST_LIMIT
-        while True:
+        content = self._content()
+        for limit in _LIMITS:
             cut: list[str] = []
-            plain: dict[str, Any] = _plain(self._content(), "", limit, cut)
+            plain: dict[str, Any] = _plain(content, "", limit, cut)
             if cut:
-                plain["truncated"] = cut[:_LAST_LIMIT]
-            if limit <= _LAST_LIMIT or len(_encode(plain)) <= MAX_BYTES:
-                return plain
-            limit //= 2
+                plain["truncated"] = cut[: _LIMITS[-1]]
+            if len(_encode(plain)) <= MAX_BYTES:
+                break
+        return plain
 
     def to_json(self) -> bytes:
         r"""UTF-8; names of files that are no UTF-8 appear with ``\\udcXX`` escapes."""

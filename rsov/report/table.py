@@ -144,12 +144,6 @@ def _fitted(room: int, longest_name: int, longest_bar: int) -> tuple[bool, int, 
     return swatch, max(1, min(wanted, room)), bar
 
 
-def _add(table: Table, head: str, cells: Iterable[Text], *, right: bool = False) -> None:
-    """A column more; Rich fills tables by rows otherwise."""
-    table.add_column(head, justify="right" if right else "left", no_wrap=True)
-    table.columns[-1]._cells.extend(cells)
-
-
 def _ascii_unit(name: str) -> str:
     """``m2`` for ``m²``."""
     return unicodedata.normalize("NFKD", name)
