@@ -263,6 +263,23 @@ def test_Z48_constant_image(tmp_path: Path, dtype: str) -> None:
     assert pixels.valid.all()
 
 
+def test_Z48_a_picture_of_one_value_is_told(tmp_path: Path) -> None:
+    """Else an all-black file without nodata becomes a map of water, and nobody is told."""
+    for colour in ((0, 0, 0), (128, 128, 128), (10, 200, 40)):
+        alike = np.broadcast_to(np.array(colour, np.uint8)[:, None, None], (3, 64, 64)).copy()
+        notices = Notices()
+        scene(write(tmp_path / "a.tif", alike), notices, scale="auto")
+        assert ids(notices) == ["W-no-contrast"]
+        assert str(colour) in notices.items[0].message
+    notices = Notices()
+    scene(write(tmp_path / "a.tif", np.zeros((3, 64, 64), np.uint8), nodata=0), notices)
+    assert ids(notices) == ["W-no-valid"]
+    alike[1, 63, 63] += 1
+    notices = Notices()
+    scene(write(tmp_path / "a.tif", alike), notices)
+    assert ids(notices) == []
+
+
 def test_Z51_band_names_are_passed_on_as_they_are(tmp_path: Path) -> None:
     def describe(out: rasterio.io.DatasetWriter) -> None:
         for n, name in enumerate(("=cmd()", "größe", "a\x1b[31mb"), 1):
@@ -360,6 +377,43 @@ def test_M25_only_used_bands_cost_memory(tmp_path: Path) -> None:
         raw, _ = opened.decoder.raw.read(reader._dataset(), Window(0, 0, 256, 256))
     assert raw.shape == (3, 256, 256)
     assert (data[0] == texture(256, 256, 1, 200, "uint16")[0]).all()
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "int16", "float32", "float64"])
+def test_a_range_that_samples_cannot_tell_apart_is_refused(tmp_path: Path, dtype: str) -> None:
+    path = write(tmp_path / "a.tif", texture().astype(dtype))
+    narrow = ["0,1e-320", "1e308,1.7e308", "-1.7e308,1.7e308"]
+    narrow += ["1,1.0000000000000002"] * (dtype != "float64")
+    for scale in narrow + ["0,1e-5", "7,7.5"] * (dtype in {"uint8", "int16"}):
+        with pytest.raises(UsageError) as caught:
+            scene(path, scale=scale)
+        assert caught.value.id == "E-scale"
+        assert scale in caught.value.what
+        assert caught.value.fix
+    assert np.ptp(read(path, scale="100,101").data) == 255, "a step of the type is a range"
+
+
+def test_a_range_in_steps_of_the_file_s_own_scale_is_taken(tmp_path: Path) -> None:
+    def reflectance(out: rasterio.io.DatasetWriter) -> None:
+        out.scales = (0.0001,) * 3
+
+    path = write(tmp_path / "a.tif", texture(dtype="uint16"), after=reflectance)
+    assert np.ptp(read(path, scale="0.01,0.0101").data) == 255, "one step, rounded"
+    with pytest.raises(UsageError):
+        scene(path, scale="0.01,0.01005")
+
+
+@pytest.mark.parametrize(("scale", "lost"), [("0,1", "black or white"), ("0,65535", "contrast")])
+def test_a_range_that_leaves_little_of_the_picture_is_told(tmp_path: Path, scale: str, lost: str) -> None:
+    path = write(tmp_path / "a.tif", texture(200, 200))
+    notices = Notices()
+    scene(path, notices, scale=scale)
+    assert ids(notices) == ["W-scale-range"]
+    assert f"--scale {scale}" in notices.items[0].message
+    assert lost in notices.items[0].message
+    notices = Notices()
+    scene(path, notices, scale="0,255")
+    assert ids(notices) == []
 
 
 def told_of_stats(path: Path, stats: Path) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -111,6 +112,37 @@ def test_Z29_a_black_frame_that_nothing_declares_is_told(tmp_path: Path) -> None
     notices = Notices()
     scene(write(tmp_path / "b.tif", np.maximum(data, 1)), notices)
     assert ids(notices) == [], "dark is not black"
+
+
+def test_Z30_almost_black_that_a_mask_leaves_beside_the_picture_is_told(tmp_path: Path) -> None:
+    """Where JPEG blurred a black frame, the pixels of exact black end before it does."""
+    data = texture(128, 128, top=60) + 60
+    data[:, :, :50] = 0
+    inside = np.where((data > 0).all(0), 255, 0).astype(np.uint8)
+    path = write(tmp_path / "clean.tif", data, after=lambda out: out.write_mask(inside))
+    notices = Notices()
+    scene(path, notices)
+    assert ids(notices) == []
+    inside[:, 47:] = 255
+    data[:, :, 47:50] = 9
+    path = write(tmp_path / "blurred.tif", data, after=lambda out: out.write_mask(inside))
+    scene(path, notices)
+    assert ids(notices) == ["W-nodata-fringe"]
+    advice = re.search(r"--nodata (\d+) --nodata-tolerance (\d+) --mask-rule all", notices.items[0].message)
+    notices = Notices()
+    kept = valid(path, notices, nodata=(int(advice[1]),), nodata_tolerance=int(advice[2]), mask_rule="all")
+    assert (kept == (data > 50).all(0)).all()
+    assert ids(notices) == []
+
+
+def test_Z30_dark_ground_and_frames_of_another_colour_are_no_fringe(tmp_path: Path) -> None:
+    white = texture(128, 128)
+    white[:, :, 50:53] = 2
+    for ground, nodata in ((texture(128, 128, top=16), 0), (white, 255)):
+        ground[:, :, :50] = nodata
+        notices = Notices()
+        scene(write(tmp_path / "a.tif", ground, nodata=nodata), notices, mask_rule="all")
+        assert ids(notices) == []
 
 
 def test_Z30_jpeg_artefacts_around_nodata(tmp_path: Path) -> None:

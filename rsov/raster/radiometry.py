@@ -32,6 +32,8 @@ may be all meadow, and its percentiles say what grows there rather than how brig
 TAG = "RSOV_RADIOMETRY"
 _BANDS = 3
 _8_BITS = 255
+_ROUNDED = 1 - 1e-6
+"""Of one step, where its ends are decimals."""
 _HALF = 0.5
 """What rounds to 0 or 255 is not clipped."""
 
@@ -196,11 +198,16 @@ def estimate(
         offsets: the same, added after the scale.
         max_value: largest raw value of an integer type by its bits (255, 4095, 65535), None for floats.
         pixels: work pixels of the whole scene.
+
+    Raises:
+        UsageError: two values (E-scale) that samples of this type cannot tell apart.
     """
     if rule.kind == "none":
         return _none(scales, offsets, max_value)
     s, o = np.asarray(scales), np.asarray(offsets)
     low, high = rule.low, rule.high
+    if rule.kind == "range":
+        _check_range(rule, sample.dtype, float(np.abs(s).min()))
     if rule.kind != "range":
         same = bool((s == s[0]).all() and (o == o[0]).all() and s[0] > 0)
         values = sample if same else sample.astype(np.float64) * s[:, None] + o[:, None]
@@ -219,6 +226,23 @@ def estimate(
         gain = span / (high - low) if high > low else 1.0  # constant: middle grey, whatever the gain
     shift = 127.5 - gain * (low + high) / 2
     return _linear(gain, shift, s, o, low=low, high=high, rule=rule.text)
+
+
+def _check_range(rule: Rule, dtype: np.dtype[Any], step: float) -> None:
+    """See that ``--scale MIN,MAX`` spans a step of the type at least: below, all is black or white."""
+    largest = max(abs(rule.low), abs(rule.high))
+    if dtype.kind == "f":
+        info = np.finfo(dtype)
+        step = max(float(info.tiny) * _8_BITS * step, float(info.eps) * largest)
+    if rule.high - rule.low < step * _ROUNDED or not math.isfinite(2 * largest):
+        raise UsageError(
+            "E-scale",
+            f'--scale "{rule.text}" is no range of values for this picture',
+            why=f"its samples are {dtype}, in steps of {step:.3g} at the least"
+            if math.isfinite(2 * largest)
+            else "the values are larger than can be computed with",
+            fix="MIN,MAX in values of the file, for example 0,255 or 0,10000; or leave it out: auto",
+        )
 
 
 def _none(scales: tuple[float, ...], offsets: tuple[float, ...], max_value: int | None) -> Radiometry:

@@ -15,7 +15,7 @@ from rsov.raster.aoi import read_aoi
 from rsov.raster.env import check_environment, forbidden_drivers
 from rsov.raster.preflight import Source, check_source
 from rsov.raster.preflight_image import orientation, png_exif
-from rsov.raster.radiometry import Radiometry, Rule, estimate, parse_rule, read_stats
+from rsov.raster.radiometry import Rule, estimate, parse_rule, read_stats
 from rsov.raster.scene import Scene
 from rsov.raster.scene_bands import BandPlan, MaskPlan, plan_bands
 from rsov.raster.scene_cache import SharedCache
@@ -23,6 +23,7 @@ from rsov.raster.scene_chunks import lattice_of
 from rsov.raster.scene_decode import BadBlocks, Decoder, RawReader
 from rsov.raster.scene_georef import Place, check_crs, locate
 from rsov.raster.scene_grids import crop_window, like_grid, output_grid, warp_for
+from rsov.raster.scene_judge import judge_radiometry, judge_validity
 from rsov.raster.scene_sample import Sample, take_sample
 from rsov.raster.scene_view import View, gdal_errors, open_error, upright
 from rsov.raster.workgrid import choose_scale, work_grid
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     from rasterio.io import DatasetReader
 
     from rsov.raster.aoi import AreaOfInterest
+    from rsov.raster.radiometry import Radiometry
     from rsov.raster.scene_options import ReadOptions
 
 MEMORY = 2 << 30
@@ -48,10 +50,6 @@ _UNCOMPRESSED = 1
 _FULL_ALPHA = {"uint16": 65535, "int16": 32767, "int8": 32767}
 """What GDAL's warper writes where a pixel is covered; 255 for all other types."""
 _MEAN_PIXELS = 200_000
-_MOST, _FLATTER = 0.5, 8.0
-"""A stated radiometry that clips most samples, or leaves so little of the contrast, is of another picture."""
-_COLLAR = 0.02
-"""Pixels of exact black in all bands are rare in a picture; more than this share is a frame of no data."""
 _ALPHA_VALUES, _ALPHA_SHARE = 2, 0.05
 """A band tagged alpha is data if it has more than two values between none and full, in more than 5 % of its
 pixels: feathered edges of a real alpha are few, reflectances are everywhere (Z32)."""
@@ -113,8 +111,10 @@ def open_scene(
         scale = choose_scale(opened.place.gsd, model_gsd, model_gsd_range, options.work_gsd, notices)
         work = work_grid(grid.width, grid.height, scale)
         radiometry = stats or _estimated(raw, sample, rule, work.width * work.height)
-        if stats is not None:
-            _judge_stats(stats, sample, raw, path.name, notices)
+        if stats is not None or rule.kind in ("range", "percent"):
+            option = "--stats" if stats is not None else f"--scale {rule.text}"
+            own = _estimated(raw, sample, parse_rule(None))
+            judge_radiometry(radiometry, own, sample, option=option, name=path.name, notices=notices)
         decoder = Decoder.build(raw, radiometry)
         out_grid, axis = output_grid(grid, region, options, notices)
         if options.res is not None:  # pixels of the map that reach beyond what was asked for are mapped whole
@@ -282,37 +282,14 @@ def _raw_reader(opened: _Opened, options: ReadOptions) -> RawReader:
     return RawReader(opened.view, opened.bands, opened.block, sparse, skip_bad, BadBlocks())
 
 
-_REAL = {"0": " (black roofs)", "255": " (white roofs)"}
-"""What often has a value that is also nodata."""
-
-
 def _sampled(file: _Opened, options: ReadOptions, name: str, notices: Notices) -> Sample:
     """The sample, of the whole picture even where a part is asked for: maps of neighbouring parts meet."""
-    raw = _raw_reader(file, options)
+    raw, directory = _raw_reader(file, options), file.view.source.directory
     with file.view.open() as ds:
         sample = take_sample(raw, ds)
-    if sample.isolated > 0.01:
-        stated = ", ".join(dict.fromkeys(f"{v:g}" for v in file.bands.mask.nodata if v is not None))
-        notices.warn(
-            "W-nodata-holes",
-            f"{name}: {sample.isolated:.0%} of the pixels are single holes of nodata"
-            f"{f' ({stated})' if stated else ''} inside valid ones; if they are real values"
-            f"{_REAL.get(stated, '')}, use --nodata none, --mask-rule all, or a mask band",
-        )
-    if sample.values.shape[1] == 0:
-        notices.warn("W-no-valid", f"{name}: no valid pixel in the sample; the picture may be all nodata")
-    elif options.nodata is None and file.bands.mask.kind in ("none", "nodata"):
-        black = float((sample.values == 0).all(0).mean())
-        directory = file.view.source.directory
-        sparse = directory.sparse() if directory is not None else None
-        if sparse is not None and raw.sparse is None:  # left out of the file and of the sample, and read as 0
-            black += float(sparse.mean()) * (1 - black)
-        if _COLLAR < black < 1:
-            notices.warn(
-                "W-nodata-undeclared",
-                f"{name}: {black:.0%} of the pixels are 0 in all bands and count as picture: the file does "
-                "not say that 0 is nodata; if they are a frame around it: --nodata 0, else --nodata none",
-            )
+    sparse = directory.sparse() if directory is not None and raw.sparse is None else None
+    left_out = float(sparse.mean()) if sparse is not None else 0.0
+    judge_validity(sample, file.bands.mask, options, left_out=left_out, name=name, notices=notices)
     return sample
 
 
@@ -331,26 +308,6 @@ def _mapped(opened: _Opened, options: ReadOptions) -> tuple[Window, AreaOfIntere
 def _estimated(raw: RawReader, sample: Sample, rule: Rule, pixels: float = math.inf) -> Radiometry:
     bands = raw.bands
     return estimate(sample.values, rule, bands.scales, bands.offsets, bands.max_value, pixels=pixels)
-
-
-def _judge_stats(stats: Radiometry, sample: Sample, raw: RawReader, name: str, notices: Notices) -> None:
-    """Warn where a radiometry from elsewhere leaves little of the picture: clipped, or all one grey."""
-    if sample.values.shape[1] == 0:
-        return
-    own = _estimated(raw, sample, parse_rule(None))
-    clipped, flatter = stats.clipped(sample.values), own.gain[0] / (stats.gain[0] or math.inf)
-    if clipped > _MOST or (own.lo < own.hi and abs(flatter) > _FLATTER):
-        lost = f"{clipped:.0%} of its samples end as black or white" if clipped > _MOST else ""
-        lost = lost or f"its contrast becomes {abs(flatter):.0f} times smaller than under its own scale"
-        notices.warn(
-            "W-stats-range",
-            f"{name}: the radiometry of --stats ({_span(stats)}) does not fit the picture ({_span(own)}): "
-            f"{lost}; was it taken from a picture of the same kind?",
-        )
-
-
-def _span(radiometry: Radiometry) -> str:
-    return f"{min(radiometry.lo):g} to {max(radiometry.hi):g}"
 
 
 def _judge_alpha(

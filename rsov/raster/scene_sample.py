@@ -34,6 +34,10 @@ _PIECE, _KEPT = 1 << 22, 1 << 24
 """Pixels read at once, and kept of all windows of a try."""
 _ENOUGH = 6 * _SIDE**2
 """Valid pixels that make percentiles steady: neighbours are alike, so those of several windows."""
+FRINGE = 16
+"""Of 255: what JPEG makes of black beside a picture is mostly below, and little ground is so dark."""
+_EDGE, _HIDDEN = 100, 0.9
+"""Pixels on an edge of no data that say something about it; how many of those of no data must be black."""
 
 
 @dataclass(frozen=True)
@@ -42,11 +46,14 @@ class Sample:
 
     ``values`` (3, N): valid raw samples of red, green, blue. ``alpha`` (M,): samples of the alpha band.
     ``isolated``: share of pixels invalid by nodata with at least five valid neighbours of eight.
+    ``fringe``: share of the valid pixels beside invalid ones whose bands are all at most :data:`FRINGE`;
+    0 where the invalid ones are not as dark, or the samples no bytes.
     """
 
     values: NDArray[Any]
     alpha: NDArray[Any]
     isolated: float
+    fringe: float = 0.0
 
 
 def take_sample(raw: RawReader, ds: DatasetReader) -> Sample:
@@ -57,6 +64,7 @@ def take_sample(raw: RawReader, ds: DatasetReader) -> Sample:
     values: list[NDArray[Any]] = []
     alpha: list[NDArray[Any]] = []
     holes = pixels = passed = 0
+    edges = np.zeros(4, np.int64)
     seen: set[Window] = set()
     blocks = _Blocks.of(raw, ds.shape)
     for windows in blocks.tries():
@@ -76,6 +84,8 @@ def take_sample(raw: RawReader, ds: DatasetReader) -> Sample:
                 alpha.append(_thinned(seen_alpha[there], most))
             if raw.bands.mask.kind == "nodata" and valid is not None:
                 holes += _holes(valid)
+            if valid is not None and data.dtype == np.uint8 and raw.bands.palette is None:
+                edges += _edges(data, valid)
             pixels += window.width * window.height
             values.append(_thinned(_colours(raw, data, there if valid is None else valid & there), most))
         if sum(v.shape[1] for v in values) >= _ENOUGH or pixels + passed >= ds.width * ds.height:
@@ -85,6 +95,7 @@ def take_sample(raw: RawReader, ds: DatasetReader) -> Sample:
         np.concatenate(values, 1) if values else np.empty((3, 0), dtype),
         np.concatenate(alpha) if alpha else np.empty(0, np.uint8),
         holes / pixels if pixels else 0.0,
+        _fringe(*edges.tolist()),
     )
 
 
@@ -159,6 +170,21 @@ def _holes(valid: NDArray[np.bool_]) -> int:
             if (dy, dx) != (1, 1):
                 near += valid[dy : dy + near.shape[0], dx : dx + near.shape[1]]
     return int(((near >= 5) & ~valid[1:-1, 1:-1]).sum())
+
+
+def _edges(data: NDArray[Any], valid: NDArray[np.bool_]) -> NDArray[np.int64]:
+    """Counts of pixels beside the other sort (of 4 neighbours): valid, dark valid, invalid, dark invalid."""
+    edge = np.zeros(valid.shape, bool)
+    for a, b in ((np.s_[1:], np.s_[:-1]), (np.s_[:, 1:], np.s_[:, :-1])):
+        differs = valid[a] != valid[b]
+        edge[a] |= differs
+        edge[b] |= differs
+    dark, sort = (data[:, edge] <= FRINGE).all(0), valid[edge]
+    return np.array([sort.sum(), (sort & dark).sum(), (~sort).sum(), (~sort & dark).sum()], np.int64)
+
+
+def _fringe(valid: int, valid_dark: int, invalid: int, invalid_dark: int) -> float:
+    return valid_dark / valid if valid >= _EDGE and invalid_dark > _HIDDEN * invalid else 0.0
 
 
 def sample_windows(area: Window, lattice: int, block: tuple[int, int]) -> list[Window]:
