@@ -172,9 +172,9 @@ def _nearest(path: Path) -> str:
     except OSError:
         return f"check the path: the folder {path.parent} does not exist either"
     suffix = path.suffix.casefold()
-    for same in (True, False):
+    for same, cutoff in ((True, 0.6), (False, 0.8)):
         names = {e.stem.casefold(): e.name for e in entries if (e.suffix.casefold() == suffix) is same}
-        near = difflib.get_close_matches(path.stem.casefold(), names, n=1, cutoff=0.6)
+        near = difflib.get_close_matches(path.stem.casefold(), names, n=1, cutoff=cutoff)
         if near:
             return f"did you mean {names[near[0]]} (same folder)?"
     return f"check the name, or list what is there: ls {path.parent}"
