@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from rsov.errors import UsageError
 from rsov.text.concepts import ConceptTable, Relation, background_concepts, concepts
 from rsov.text.legend_file import read_drafts
-from rsov.text.normalise import comparison_key
+from rsov.text.normalise import comparison_key, word_forms
 from rsov.types import Background, BackgroundTerm, Legend
 
 Embed = Callable[[Sequence[str]], NDArray[np.float32]]
@@ -86,9 +86,7 @@ def _looked_up(text: str, table: ConceptTable) -> str | None:
     concept = table.find(text)
     if concept is not None:
         return concept.name
-    key = comparison_key(text)
-    forms = (key, key.removesuffix("s"), key + "s")
-    return next((shipped_words()[form] for form in forms if form in shipped_words()), None)
+    return next((shipped_words()[form] for form in word_forms(text) if form in shipped_words()), None)
 
 
 def _nearest(names: Sequence[str], cosines: NDArray[np.float32]) -> tuple[str, ...]:

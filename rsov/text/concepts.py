@@ -13,6 +13,8 @@ from functools import cache
 from importlib import resources
 from typing import TYPE_CHECKING, Any
 
+from rsov.text.normalise import word_forms
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
@@ -72,11 +74,8 @@ class ConceptTable:
 
     def find(self, text: str) -> Concept | None:
         """The concept that a name or synonym means; case, spaces and a plural s are forgiven."""
-        key = " ".join(text.lower().replace("_", " ").split())
-        for candidate in (key, key.removesuffix("s"), key.removesuffix("es"), key + "s"):
-            if candidate in self._by_text:
-                return self.concepts[self._by_text[candidate]]
-        return None
+        key = next((form for form in word_forms(text) if form in self._by_text), None)
+        return None if key is None else self.concepts[self._by_text[key]]
 
     def _chain(self, name: str) -> Iterator[str]:
         current: str | None = name

@@ -34,6 +34,14 @@ def comparison_key(text: str) -> str:
     return unicodedata.normalize("NFC", clean(text).casefold())
 
 
+def word_forms(text: str) -> tuple[str, ...]:
+    """Keys under which a table may hold a name: the name itself, its singulars, its plural."""
+    key = comparison_key(text.replace("_", " "))
+    endings = (("ies", "y"), ("es", ""), ("s", ""))
+    single = [key.removesuffix(end) + new for end, new in endings if key.endswith(end)]
+    return (key, *single, key + "s")
+
+
 def forbidden_character(text: str) -> tuple[int, str] | None:
     """Index and description of the first character that no name may hold, ``None`` if there is none."""
     for index, char in enumerate(text):

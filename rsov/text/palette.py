@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from rsov.text.normalise import word_forms
 from rsov.types import NONE_COLOUR
 
 if TYPE_CHECKING:
@@ -116,17 +117,10 @@ class _Used:
 
 
 def _key(name: str) -> str:
-    """Lower case, single spaces, last word in the singular: how names stand in the table."""
-    text = " ".join(name.casefold().replace("_", " ").split())
-    if text in _table():
-        return text
-    for ending, single in (("ies", "y"), ("es", ""), ("s", "")):
-        if text.endswith(ending) and (singular := text.removesuffix(ending) + single) in _table():
-            return singular
-    words = text.split()
-    if len(words) > 1 and words[-1].endswith("s") and not words[-1].endswith("ss"):
-        words[-1] = words[-1].removesuffix("s")
-    return " ".join(words)
+    """How the name stands in the table; other names without the s of a plural, so that both look alike."""
+    forms = word_forms(name)
+    unknown = forms[0] if forms[0].endswith("ss") else forms[0].removesuffix("s")
+    return next((form for form in forms if form in _table()), unknown)
 
 
 @lru_cache(maxsize=1)
