@@ -345,7 +345,14 @@ def test_scripts_may_pass_text_lists_and_single_values():
     assert (natural.overlap, natural.max_memory) == ("64", str(2**30))
     assert PredictOptions(window=[1, 2, 3, 4]).window == Window(1, 2, 3, 4)
     assert PredictOptions(vector_format=["gpkg", "fgb"]).vector_format == ("gpkg", "fgb")
-    for wrong in ({"window": (1, 2, 3)}, {"window": (0, 0, -1, 5)}, {"vector_format": "kml"}):
+    for name in ("vector_format", "nodata"):
+        assert getattr(PredictOptions(**{name: "none"}), name) == (), "as on the command line"
+    for wrong in (
+        {"window": (1, 2, 3)},
+        {"window": (0, 0, -1, 5)},
+        {"vector_format": "kml"},
+        {"vector_format": "gpkg,none"},
+    ):
         with pytest.raises(OptionError):
             PredictOptions(**wrong)
 

@@ -19,7 +19,7 @@ from rsov.errors import ExitCode, UsageError
 from rsov.term import format_error, plain, safe
 from rsov.text.background import choose_background
 from rsov.text.cache import Embedder
-from rsov.text.legend import MAX_CLASSES, parse_prompts, read_legend
+from rsov.text.legend import MAX_CLASSES, make_legend, parse_prompts, read_legend
 from rsov.text.legend_file import MAX_BYTES
 from rsov.text.legend_grammar import Place
 from rsov.types import Legend, Notices
@@ -30,6 +30,22 @@ if TYPE_CHECKING:
 
 def names(legend: Legend) -> list[str]:
     return [entry.name for entry in legend]
+
+
+@pytest.mark.parametrize("name", ["none of them", "No  Data", "NONE OF THEM"])
+def test_P02_no_class_is_shown_by_the_name_of_a_row_that_every_map_has(tmp_path: Path, name: str) -> None:
+    """Two rows of one name in a legend: nobody can tell which one is the class."""
+    (tmp_path / "classes.txt").write_text(f"forest\n{name}\n")
+    for text in (f"forest,{name}", f"forest,{name}=cloud|haze", "@classes.txt"):
+        error = refusal(text, tmp_path)
+        assert error.id == "E-prompt-duplicate"
+        assert "in every map already" in error.what
+        assert "2" in error.where
+    with pytest.raises(UsageError):
+        make_legend(["forest", name])
+    advice = refusal(name).fix.rpartition(": ")[2]
+    assert names(parse_prompts(advice)) == ["other"]
+    assert names(parse_prompts("no data tower,none of those")) == ["no data tower", "none of those"]
 
 
 def refusal(text: str, base: Path | None = None) -> UsageError:

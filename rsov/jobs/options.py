@@ -45,7 +45,7 @@ class PredictOptions(ReadOptions):
         model: name or folder.
         device, precision: where and in which numbers the network computes.
         confidence, probs, quicklook: further outputs.
-        vector_format: formats of the polygons; empty for none.
+        vector_format: formats of the polygons; empty or ``none`` for none.
         min_area: regions below it go to their largest neighbour; m2, or pixels without georeference.
         simplify: tolerance of borders in metres, or pixels without georeference.
         max_features: more polygons are an error.
@@ -123,6 +123,8 @@ class PredictOptions(ReadOptions):
 
 _PATHS = ("aoi", "like", "stats")
 _LISTS = ("bands", "nodata", "vector_format")
+_NONE = ("nodata", "vector_format")
+"""Lists for which ``none`` stands for an empty one, as on the command line."""
 _TEXTS = ("overlap", "max_memory")
 
 
@@ -139,7 +141,8 @@ def _natural(name: str, value: Any) -> Any:
             raise OptionError(name, f"must be column, row, width, height, not {value!r}")
         return Window(*value)
     if isinstance(value, str):
-        parts = [part.strip() for part in value.split(",")]
+        none = name in _NONE and value.strip().lower() == "none"
+        parts = [] if none else [part.strip() for part in value.split(",")]
         return tuple(int(part) if part.isdecimal() else part for part in parts)
     return (value,) if isinstance(value, (int, float)) else tuple(value)
 

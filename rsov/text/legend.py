@@ -9,7 +9,7 @@ from rsov.errors import UsageError
 from rsov.text.legend_file import read_drafts, read_standard_input
 from rsov.text.legend_grammar import LEGEND_SUFFIXES, Draft, Place, check_text, parse_line, quoted
 from rsov.text.normalise import comparison_key
-from rsov.types import Legend, LegendClass
+from rsov.types import NODATA_NAME, NONE_NAME, Legend, LegendClass
 
 MAX_CLASSES = 65_534
 """uint16 less 0 (nodata) and 65535 (none of the classes)."""
@@ -89,6 +89,7 @@ def build_legend(drafts: Iterable[Draft]) -> Legend:
             where=kept[MAX_CLASSES].place.source,
             fix="split the legend into several runs",
         )
+    _refuse_reserved(kept)
     _refuse_duplicates(kept)
     colours = _colours(kept)
     return Legend(
@@ -127,6 +128,20 @@ def _without_repeats(draft: Draft) -> Draft:
     texts = tuple(draft.texts[i] for i in keep)
     places = tuple(draft.text_places[i] for i in keep)
     return Draft(draft.name, texts, draft.place, places, draft.colour, draft.threshold)
+
+
+def _refuse_reserved(drafts: Sequence[Draft]) -> None:
+    """No class is shown by a name of the rows that every legend and report has besides the classes."""
+    reserved = {comparison_key(name) for name in (NODATA_NAME, NONE_NAME)}
+    for number, draft in enumerate(drafts, 1):
+        if comparison_key(draft.name) in reserved:
+            raise UsageError(
+                "E-prompt-duplicate",
+                f"class {draft.name!r} has a name that stands in every map already",
+                where=_position(draft.place, number),
+                why="the pixels that are no class are shown by it",
+                fix=f"show the class by another name, for example: other={quoted(draft.texts[0])}",
+            )
 
 
 def _refuse_duplicates(drafts: Sequence[Draft]) -> None:

@@ -74,7 +74,11 @@ def _read_bytes(path: Path, option: str) -> bytes:
         raise UsageError("E-prompt-file", f"{path} does not exist", where=option, fix=fix) from None
     except OSError as error:
         raise UsageError(
-            "E-prompt-file", f"{path} cannot be read", where=option, why=error.strerror or str(error)
+            "E-prompt-file",
+            f"{path} cannot be read",
+            where=option,
+            why=error.strerror or str(error),
+            fix="check its permissions, or give the classes themselves",
         ) from error
     _check_size(len(data), str(path), option)
     return data
