@@ -17,7 +17,7 @@ COPY constraints/lock.txt /src/constraints/
 RUN --mount=type=cache,target=/root/.cache/pip pip install --no-deps --require-hashes -r /src/constraints/lock.txt
 COPY pyproject.toml README.md LICENSE NOTICE /src/
 COPY rsov /src/rsov
-RUN --mount=type=cache,target=/root/.cache/pip pip install --no-deps /src && python -m compileall -q /opt/rsov
+RUN --mount=type=cache,target=/root/.cache/pip pip install --no-deps /src
 
 FROM python:3.11-slim AS runtime
 ENV PATH=/opt/rsov/bin:$PATH \
@@ -26,9 +26,10 @@ ENV PATH=/opt/rsov/bin:$PATH \
     MPLCONFIGDIR=/tmp/mpl \
     HF_HUB_OFFLINE=1 \
     TOKENIZERS_PARALLELISM=false \
-    OMP_WAIT_POLICY=PASSIVE \
-    GDAL_NUM_THREADS=ALL_CPUS
-RUN install -d -o 10001 -g 10001 /maps
+    OMP_WAIT_POLICY=PASSIVE
+# the wheels of rasterio and fiona bring all their libraries but this one, which the slim image lacks
+RUN apt-get update && apt-get install -y --no-install-recommends libexpat1 && rm -rf /var/lib/apt/lists/* \
+    && install -d -o 10001 -g 10001 /maps
 COPY --from=build /opt/rsov /opt/rsov
 USER 10001:10001
 WORKDIR /maps

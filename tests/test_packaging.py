@@ -94,8 +94,15 @@ def test_images_write_caches_to_tmp_and_leave_proj_alone(target: str) -> None:
         "PROJ_LIB",
         "GDAL_DATA",
         "GDAL_DISABLE_READDIR_ON_OPEN",
+        "GDAL_NUM_THREADS",  # rsov shares the processors out itself
         "PYTHONDONTWRITEBYTECODE",
     } & set(env)
+
+
+@pytest.mark.parametrize("target", ["cpu", "gpu"])
+def test_both_images_have_the_library_that_the_wheels_of_rasterio_and_fiona_leave_out(target: str) -> None:
+    runs = " ".join(rest for word, rest in lineage(target) if word == "RUN")
+    assert re.search(r"apt-get install [^&]*\blibexpat1\b", runs)
 
 
 def test_the_image_is_built_from_the_lock_and_the_smaller_one_is_the_default() -> None:
@@ -103,6 +110,9 @@ def test_the_image_is_built_from_the_lock_and_the_smaller_one_is_the_default() -
     assert "--require-hashes" in runs
     assert list(stages())[-1] == "cpu"
     assert "apt-get" not in runs
+    assert "compileall" not in runs, (
+        "pip compiles what it installs; torch holds a file for 3.12 alone, which ends it"
+    )
 
 
 def test_the_build_context_holds_all_that_is_copied() -> None:
