@@ -18,7 +18,7 @@ from rsov.errors import ModelError, ResourceError, UsageError
 from rsov.jobs.train.bundled import Recipe, sample_points
 from rsov.jobs.train.checkpoint import Average, load_checkpoint, load_weights
 from rsov.jobs.train.contrast import Contrast, Masks, class_bag, class_rule, contrast_loss
-from rsov.jobs.train.evaluate import Reader, class_iou
+from rsov.jobs.train.evaluate import class_iou
 from rsov.jobs.train.feed import feed
 from rsov.jobs.train.loop import LAST, LOG, LoopSettings, Trainee, run_loop
 from rsov.jobs.train.recipe import load_recipe
@@ -321,11 +321,3 @@ def test_iou_counts_what_no_class_took_as_an_error_only() -> None:
     first, second = class_iou(matrix)
     assert first == pytest.approx(5 / (5 + 1 + 2 + 3))
     assert math.isnan(second)
-
-
-def test_pictures_inside_the_range_are_not_resampled() -> None:
-    reader = Reader(0.4, (0.3, 0.6))
-    assert reader.factor(0.3) == reader.factor(0.6) == 1
-    assert reader.factor(1.0) == pytest.approx(1 / 0.6)
-    assert reader.factor(9.0) == 4
-    assert reader.factor(0.1) == pytest.approx(0.25)

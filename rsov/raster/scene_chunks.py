@@ -165,10 +165,7 @@ def make_chunk(
     if valid is not None:
         rows = slice(owned.row - support.row, owned.bottom - support.row)
         inside = valid[rows, owned.col - support.col : owned.right - support.col]
-    if not work.native:
-        data, valid = _resampled(scene, data, valid, support, place)
-    elif valid is not None:
-        fill_invalid(data, valid, scene.fill)
+    data, valid = to_work(work, data, valid, support, place, fill=scene.fill)
     if scene.all_valid:
         return Chunk(data, None), None
     return Chunk(data, valid), Packed.of(inside, owned)
@@ -188,12 +185,31 @@ def source_validity(scene: Scene, dataset: Callable[[], DatasetReader], owned: W
     return valid
 
 
-def _resampled(
-    scene: Scene, data: NDArray[np.uint8], valid: Valid, support: Window, place: Window
-) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
-    work = scene.work
+def to_work(
+    work: WorkGrid,
+    data: NDArray[np.uint8],
+    valid: Valid,
+    support: Window,
+    place: Window,
+    *,
+    fill: NDArray[np.uint8],
+) -> tuple[NDArray[np.uint8], Valid]:
+    """A window of the work grid from the source pixels below it.
+
+    Args:
+        work: the work grid.
+        data: (3, h, w) of the source; may be changed in place.
+        valid: (h, w), or None for all.
+        support: where ``data`` lies on the source grid: what :meth:`WorkGrid.support` says of ``place``.
+        place: the window wanted.
+        fill: (3,), the colour of pixels that are not valid.
+    """
+    if work.native:
+        if valid is not None:
+            fill_invalid(data, valid, fill)
+        return data, valid
     out = np.empty((3, place.height, place.width), np.uint8)
-    out[:] = scene.fill[:, None, None]
+    out[:] = fill[:, None, None]
     out_valid = np.empty((place.height, place.width), bool)
     if valid is None:
         valid = np.ones((support.height, support.width), bool)

@@ -9,12 +9,14 @@ from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 import torch
-from PIL import Image
 from torch import Tensor
 from torch.nn import functional
 
 from rsov.datasets.pictures import joint_percentiles, joint_stretch, read_picture
 from rsov.models.bundled.network import SIZE_MULTIPLE, STRIDE, BundledNetwork, channels_last
+from rsov.raster.scene_chunks import to_work
+from rsov.raster.workgrid import choose_scale, work_grid
+from rsov.types import Notices, Window
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -26,27 +28,19 @@ if TYPE_CHECKING:
 
 _TILE = 1024
 _MARGIN = 96
-_MAX_ENLARGEMENT = 4.0
 
 
 @dataclass(frozen=True)
 class Reader:
-    """How pictures are read, as in prediction.
-
-    GSD inside the range as they are, finer ones at `gsd`, coarser ones enlarged to the coarse end of the
-    range, at most fourfold.
-    """
+    """How pictures are read: as prediction does for a model of this GSD and range, without options."""
 
     gsd: float
     gsd_range: tuple[float, float]
     stretch: bool = True
 
-    def factor(self, own: float) -> float:
-        """Pixels out per pixel in."""
-        low, high = self.gsd_range
-        if own < low:
-            return own / self.gsd
-        return min(own / high, _MAX_ENLARGEMENT) if own > high else 1.0
+    def scale(self, own: float) -> float:
+        """Source pixels per work pixel of a picture of this GSD."""
+        return choose_scale((own, own), self.gsd, self.gsd_range, None, Notices())[0]
 
 
 TEMPERATURES = (1.0, 1.2, 1.4, 1.7, 2.0, 2.4, 2.8, 3.3)
@@ -206,17 +200,29 @@ def ready(network: BundledNetwork, dtype: torch.dtype) -> BundledNetwork:
 
 
 def read_scaled(ref: PictureRef, reader: Reader) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-    """Picture at the reader's GSD, stretched once for the whole picture, and labels at their own GSD."""
+    """Picture [h, w, 3] on its work grid, stretched once for the whole picture; labels [H, W] of the source.
+
+    Raises:
+        InputError: picture or labels cannot be read, or do not fit each other.
+    """
     rgb, valid, label = read_picture(ref)
-    factor = reader.factor(ref.gsd)
+    height, width = label.shape
+    scale = reader.scale(ref.gsd)
+    work = work_grid(width, height, (scale, scale))
     if reader.stretch:
-        gain, offset = joint_stretch(*joint_percentiles(rgb, valid), rgb.shape[0] * rgb.shape[1] * factor**2)
+        gain, offset = joint_stretch(*joint_percentiles(rgb, valid), work.width * work.height)
         table = np.clip(np.rint(np.arange(256) * gain + offset), 0, 255).astype(np.uint8)
         rgb = table[rgb]
-    if factor != 1.0:
-        size = (max(round(rgb.shape[1] * factor), 8), max(round(rgb.shape[0] * factor), 8))
-        rgb = np.asarray(Image.fromarray(rgb).resize(size, Image.Resampling.BILINEAR))
-    return rgb, label
+    mean = rgb[valid].mean(0) if valid.any() else np.full(3, 128.0)
+    data, _ = to_work(
+        work,
+        np.ascontiguousarray(rgb.transpose(2, 0, 1)),
+        None if valid.all() else valid,
+        Window(0, 0, width, height),
+        Window(0, 0, work.width, work.height),
+        fill=np.floor(mean + 0.5).astype(np.uint8),
+    )
+    return data.transpose(1, 2, 0), label
 
 
 Answer = Callable[[Tensor], Tensor]
@@ -239,10 +245,10 @@ class _Asked:
         self.k = len(question.prompts)
         self._answer = answer
 
-    def begin(self, shape: tuple[int, ...], truth: NDArray[np.int64]) -> None:
-        """A picture of this shape at the reader's GSD; truth at the labels' own."""
-        self._truth = truth
-        self._near = _to(truth.astype(np.int32), shape)
+    def begin(self, shape: tuple[int, ...], truth: NDArray[np.int64], scale: float) -> None:
+        """A picture of this shape on its work grid; truth on the source grid, `scale` pixels to one."""
+        self._truth, self._scale = truth, scale
+        self._near = _to(truth, shape, scale)
         self._legend, self._rival = np.zeros(shape, np.uint8), np.zeros(shape, np.uint8)
 
     def tile(self, place: tuple[slice, slice], cells: Tensor, inside: tuple[slice, slice]) -> None:
@@ -264,7 +270,7 @@ class _Asked:
     def end(self) -> None:
         """Count the picture."""
         for matrix, predicted in ((self.score.legend, self._legend), (self.score.rival, self._rival)):
-            _count(matrix, self._truth, _to(predicted, self._truth.shape))
+            _count(matrix, self._truth, _to(predicted, self._truth.shape, 1 / self._scale))
         self.score.anywhere += np.bincount(self._rival.ravel(), minlength=self.k + 1)
 
 
@@ -284,7 +290,7 @@ def score_set(
         for ref in refs:
             rgb, label = read_scaled(ref, reader)
             for part in parts:
-                part.begin(rgb.shape[:2], part.score.question.truth[label])
+                part.begin(rgb.shape[:2], part.score.question.truth[label], reader.scale(ref.gsd))
             for place, cells, inside in features(network, rgb):
                 for part in parts:
                     part.tile(place, cells, inside)
@@ -296,11 +302,15 @@ def score_set(
 A = TypeVar("A", bound=np.generic)
 
 
-def _to(values: NDArray[A], shape: tuple[int, ...]) -> NDArray[A]:
-    """Nearest values at another size."""
-    if values.shape == shape:
+def _to(values: NDArray[A], shape: tuple[int, ...], scale: float) -> NDArray[A]:
+    """The value that holds each pixel centre of another grid, `scale` values per pixel of it."""
+    if scale == 1.0:
         return values
-    return np.asarray(Image.fromarray(values).resize((shape[1], shape[0]), Image.Resampling.NEAREST))
+    rows, columns = (
+        np.minimum(((np.arange(n) + 0.5) * scale).astype(np.int64), size - 1)
+        for n, size in zip(shape, values.shape, strict=True)
+    )
+    return np.asarray(values[rows][:, columns])
 
 
 def _count(matrix: NDArray[np.int64], truth: NDArray[np.int64], predicted: NDArray[np.uint8]) -> None:
