@@ -272,6 +272,18 @@ def test_a_pipe_as_a_list_of_inputs_is_refused_at_once(here, capsys):
         assert "--inputs-file - reads from a pipe" in err
 
 
+def test_what_the_shell_opened_is_read_and_written(here):
+    """As `--inputs-file <(find ...)` and `--log-file >(...)` of bash pass it."""
+    (out, lists), (log, lines) = os.pipe(), os.pipe()
+    os.write(lists, b"ortho.tif\n")
+    os.close(lists)
+    names = ["--inputs-file", f"/dev/fd/{out}", "--log-file", f"/proc/self/fd/{lines}"]
+    assert main(["predict", *names, *ARGS, "-n"]) == 0
+    assert b'{"time": ' in os.read(log, 100)
+    for descriptor in (out, log, lines):
+        os.close(descriptor)
+
+
 def test_a_first_map_says_that_it_compiles(here, monkeypatch, capsys):
     line = "no compiled kernels yet"
     monkeypatch.setattr("rsov.kernels.cache.kernels_kept", lambda: False)

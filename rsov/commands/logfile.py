@@ -8,6 +8,7 @@ import time
 from typing import TYPE_CHECKING, Any, TextIO
 
 from rsov import term
+from rsov.commands.values import names_open_stream
 from rsov.errors import OutputError, UsageError
 
 if TYPE_CHECKING:
@@ -27,6 +28,8 @@ def open_log(path: Path) -> TextIO:
     """
     try:
         if path.exists():
+            if names_open_stream(path):
+                return path.open("a", encoding="utf-8")
             if not stat.S_ISREG(path.stat().st_mode):  # to open a pipe or a device may never end
                 raise _refused(path, "is not a file")
             with path.open("rb") as file:

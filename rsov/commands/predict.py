@@ -13,6 +13,7 @@ from rsov.commands.messages import document, error_document, print_error, show_e
 from rsov.commands.parser import command_from_table
 from rsov.commands.settings import settle
 from rsov.commands.table import PREDICT
+from rsov.commands.values import names_open_stream
 from rsov.errors import RsovError, UsageError
 from rsov.term import set_colour
 
@@ -182,7 +183,7 @@ def _listed(file: str | None, prompts: str | None) -> list[str]:
     else:
         path = Path(file)
         try:
-            if path.exists() and not path.is_file():  # a pipe may never end
+            if path.exists() and not path.is_file() and not names_open_stream(path):  # may never end
                 raise UsageError(
                     "E-inputs-file",
                     f"{file} is not a file",

@@ -25,6 +25,11 @@ _SQUARE_METRES = re.compile(r"(?<=[\d.]) ?m[2²]\Z")
 _WITH_UNIT = re.compile(r"[\d.]+ *[^\W\d_]+\d?")
 
 
+def names_open_stream(path: Path) -> bool:
+    """Whether a path stands for what the caller opened, as `<(...)` of a shell or `/dev/stderr` do."""
+    return str(path).startswith(("/dev/fd/", "/dev/std", "/proc/self/fd/"))
+
+
 def number(option: str, text: str) -> float:
     """A finite decimal of ASCII digits; the locale plays no part."""
     if _DECIMAL.fullmatch(text):
