@@ -4,6 +4,7 @@
 # docker build --target gpu -t rsov:gpu .
 # docker run --rm --tmpfs /tmp -v "$PWD":/data:ro -v maps:/maps rsov:cpu predict /data/ortho.tif --prompts "forest,road" -o /maps/
 #
+# Kernels are compiled for the CPU that runs them, at the first map of each container; `-v rsov-cache:/tmp/numba` keeps them.
 # URL is the CPU wheel index of the torch project; without it the cpu image holds CUDA libraries for nothing. The gpu image needs
 # the driver and the container toolkit on the host. It was written where no image can be built: only its text is tested
 # (tests/test_packaging.py). torch-tensorrt is left out: its libraries come from their vendor while they are installed.
