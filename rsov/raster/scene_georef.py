@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from affine import Affine
 
 from rsov.errors import InputError, UsageError
+from rsov.geodesy import degrees_per_unit, horizontal
 from rsov.raster.area import pixel_gsd
 from rsov.types import Grid, Notices
 
@@ -277,7 +278,7 @@ def _check_degrees(grid: Grid, name: str) -> None:
     if grid.crs is None or not grid.crs.is_geographic:
         return
     corners = [grid.transform @ (c, r) for c in (0, grid.width) for r in (0, grid.height)]
-    to_degrees = _angular_factor(grid.crs)
+    to_degrees = degrees_per_unit(horizontal(grid))
     slack = _DEGREES_SLACK + max(grid.pixel_size) * to_degrees
     x = max(abs(c[0]) for c in corners) * to_degrees
     y = max(abs(c[1]) for c in corners) * to_degrees
@@ -288,17 +289,6 @@ def _check_degrees(grid: Grid, name: str) -> None:
             why="the coordinates are probably metres and the CRS is wrong",
             fix="state the right one: --crs EPSG:32632",
         )
-
-
-def _angular_factor(crs: CRS) -> float:
-    """Degrees per unit of a geographic CRS (grads, mils and radians exist)."""
-    import pyproj
-    from pyproj.exceptions import CRSError
-
-    try:
-        return math.degrees(pyproj.CRS.from_wkt(crs.to_wkt()).axis_info[0].unit_conversion_factor)
-    except (CRSError, IndexError):
-        return 1.0
 
 
 def _world_file(path: Path) -> Path | None:

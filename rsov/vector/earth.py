@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from rsov.errors import InputError
-from rsov.vector.measure import horizontal
+from rsov.geodesy import horizontal
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -16,10 +16,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from rsov.errors import InputError, OutputError, ResourceError
+from rsov.geodesy import horizontal
 from rsov.kernels.rings import to_ground
 from rsov.types import NODATA
 from rsov.vector.earth import OFF_THE_EARTH, check_lonlat, off_the_earth
-from rsov.vector.measure import ground, horizontal
+from rsov.vector.measure import ground
 from rsov.vector.trace import MAX_VERTICES, Regions, RowBlock, trace
 
 if TYPE_CHECKING:
