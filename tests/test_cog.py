@@ -27,6 +27,7 @@ from rsov.raster.cog import (
     verify_cog,
     write_cog,
 )
+from rsov.raster.overviews import with_overviews
 from rsov.raster.workfile import WorkRaster, profile
 from rsov.types import Grid, Legend, LegendClass, Window
 
@@ -312,6 +313,49 @@ def test_a_lost_overview_is_found(
     assert "overview 0" in _refused(tmp_path / "map.tif", work, spec)
 
 
+@pytest.mark.parametrize("kind", ["mode", "average"])
+def test_overviews_made_wrongly_are_found(
+    tmp_path: Path, labels: np.ndarray, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    spec = class_spec(make_legend(3), {}) if kind == "mode" else score_spec(["a", "b"], {})
+    pixels = labels if kind == "mode" else np.stack([labels, labels[::-1]])
+    kernel = {"mode": "halve_mode", "average": "halve_mean"}[kind]
+    monkeypatch.setattr(f"rsov.raster.overviews.{kernel}", lambda *given: given[-1].fill(1))
+    with pytest.raises(OutputError) as caught:
+        make_map(tmp_path, pixels, spec)
+    assert "overview 0" in caught.value.why
+
+
+@pytest.mark.parametrize("level", [1, 2])
+def test_a_level_that_loses_a_few_rows_before_the_copy_is_found(
+    tmp_path: Path, labels: np.ndarray, monkeypatch: pytest.MonkeyPatch, level: int
+) -> None:
+    """As on a disk that fills up while the levels are written: their files read as zeros there."""
+
+    def lossy(work: Path, *rest) -> list[Path]:
+        made = with_overviews(work, *rest)
+        with rasterio.open(made[level - 1], "r+") as dataset:
+            rows = dataset.height * 7 // 100
+            dataset.write(
+                np.zeros((1, rows, dataset.width), np.uint8), window=((0, rows), (0, dataset.width))
+            )
+        return made
+
+    monkeypatch.setattr("rsov.raster.cog.with_overviews", lossy)
+    with pytest.raises(OutputError) as caught:
+        make_map(tmp_path, labels, class_spec(make_legend(3), {}))
+    assert f"overview {level - 1}" in caught.value.why
+
+
+@pytest.mark.parametrize("text", [" lead.tif", "trail.tif ", "\ta b", " ", ""])
+def test_blanks_around_a_tag_do_not_make_a_map_look_damaged(tmp_path: Path, text: str) -> None:
+    """GDAL's XML drops them, and tags of nothing else."""
+    spec = class_spec(make_legend(3), provenance({"input": text, "model": "m"}))
+    target = make_map(tmp_path, np.ones((9, 9), np.uint8), spec)
+    with rasterio.open(target) as dataset:
+        assert dataset.tags().get("RSOV_INPUT", "") == text.strip()
+
+
 def test_missing_tags_colours_and_names_are_found(finished: tuple[Path, Path, CogSpec]) -> None:
     path, work, spec = finished
     tags, band_tags, colours = dict(spec.tags), dict(spec.band_tags), dict(spec.colours or {})
@@ -348,6 +392,7 @@ import numpy as np
 sys.path[:0] = [sys.argv[1], sys.argv[1] + "/tests"]
 from affine import Affine
 from rsov.errors import ExitCode, OutputError
+from rsov.raster import cog
 from rsov.raster.cog import class_spec, stamp, write_cog
 from rsov.raster.publish import Publication
 from rsov.raster.workfile import WorkRaster
@@ -359,22 +404,34 @@ labels = np.random.default_rng(0).integers(1, 4, (1100, 1100), dtype=np.uint8)
 spec = class_spec(Legend(tuple(LegendClass(i, str(i), (str(i),), (i, i, i)) for i in (1, 2, 3))), {"RSOV_A": "b" * 500})
 target = folder / "map.tif"
 target.write_bytes(b"old")
+full = resource.RLIM_INFINITY
+make_levels, level_bytes = cog.with_overviews, 0
 
 def make(limit):
+    def limited_levels(*arguments):
+        global level_bytes
+        if stage == "levels":
+            resource.setrlimit(resource.RLIMIT_FSIZE, (limit, full))
+        made = make_levels(*arguments)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (full if stage == "levels" else limit, full))
+        level_bytes = made[0].stat().st_size
+        return made
+
+    cog.with_overviews = limited_levels
     with Publication([target], overwrite=True) as publication:
         if stage == "work":
             resource.setrlimit(resource.RLIMIT_FSIZE, (limit, resource.RLIM_INFINITY))
         with WorkRaster(publication.scratch("work.tif"), grid, "uint8") as work:
             work.write(grid.window, labels)
-        resource.setrlimit(resource.RLIMIT_FSIZE, (limit, resource.RLIM_INFINITY))
+        if stage != "levels":
+            resource.setrlimit(resource.RLIMIT_FSIZE, (limit, full))
         stamp(work.path, spec)
         work.check()
         write_cog(work.path, publication.part(target), spec)
         publication.commit()
 
-full = resource.RLIM_INFINITY
 make(full)
-size = target.stat().st_size
+size = level_bytes if stage == "levels" else target.stat().st_size
 for share in [0.01, 0.2, 0.25, 0.5, 0.78, 0.9, 0.99, 0.999]:
     target.write_bytes(b"old")
     try:
@@ -391,9 +448,9 @@ for share in [0.01, 0.2, 0.25, 0.5, 0.78, 0.9, 0.99, 0.999]:
 """
 
 
-@pytest.mark.parametrize("stage", ["work", "cog"])
+@pytest.mark.parametrize("stage", ["work", "levels", "cog"])
 def test_C09_C10_a_full_disk_at_any_point_ends_with_an_error_and_no_file(tmp_path: Path, stage: str) -> None:
-    """The size limit hits the work file, the COG, or its overviews; the old output stays (C16)."""
+    """The size limit hits the work file, the files of the overviews, or the COG; the old output stays (C16)."""
     root = str(Path(__file__).resolve().parent.parent)
     command = [sys.executable, "-c", _FULL_DISK, root, str(tmp_path), stage]
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import rasterio
@@ -14,14 +15,13 @@ from rasterio.windows import Window as RasterioWindow
 
 from rsov.errors import OutputError
 from rsov.raster.faults import writing
-from rsov.raster.overviews import with_overviews
+from rsov.raster.overviews import Kind, level_sizes, shows, with_overviews
 from rsov.types import BLOCK, NODATA, NODATA_NAME, NONE_COLOUR, NONE_NAME, Legend
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from pathlib import Path
 
-    from numpy.typing import NDArray
     from rasterio.control import GroundControlPoint
     from rasterio.crs import CRS
 
@@ -51,17 +51,15 @@ class CogSpec:
         tags: tags of the file.
         band_tags: tags of the first band.
         colours: value -> (R, G, B), for a colour table; only with one uint8 band.
-        values: all values that may occur, where they can be counted.
         gcps: ground control points and their CRS, for a grid without transform.
     """
 
-    overview: Literal["mode", "average"]
+    overview: Kind
     nodata: int
     bands: tuple[str, ...]
     tags: Mapping[str, str] = field(default_factory=dict)
     band_tags: Mapping[str, str] = field(default_factory=dict)
     colours: Mapping[int, tuple[int, int, int]] | None = None
-    values: frozenset[int] | None = None
     gcps: Points | None = None
 
 
@@ -76,7 +74,6 @@ def class_spec(legend: Legend, tags: Mapping[str, str], gcps: Points | None = No
         tags=tags,
         band_tags={f"class_{value}": name for value, name in sorted(names.items())},
         colours=colours if legend.dtype == "uint8" else None,
-        values=frozenset(names),
         gcps=gcps,
     )
 
@@ -104,13 +101,17 @@ def kept_points(points: Sequence[GroundControlPoint], crs: CRS | None, grid: Gri
 
 
 def provenance(items: Mapping[str, object]) -> dict[str, str]:
-    """Tags ``RSOV_<KEY>`` of a run: texts as they are, everything else as JSON, sorted by key."""
-    tags = {
-        f"RSOV_{key.upper()}": value
+    """Tags ``RSOV_<KEY>`` of a run: texts, everything else as JSON, sorted by key.
+
+    Blanks at the ends of a text go, and texts of nothing else: GDAL's XML does not give them back.
+    """
+    texts = {
+        f"RSOV_{key.upper()}": value.strip()
         if isinstance(value, str)
         else json.dumps(value, ensure_ascii=False, sort_keys=True, separators=(",", ":"))
         for key, value in sorted(items.items())
     }
+    tags = {key: text for key, text in texts.items() if text}
     return {"TIFFTAG_SOFTWARE": f"rsov {items.get('version', '')}".strip(), **tags}
 
 
@@ -134,69 +135,64 @@ def stamp(work: Path, spec: CogSpec) -> None:
             dataset.gcps = spec.gcps
 
 
-def write_cog(work: Path, target: Path, spec: CogSpec, *, threads: int = 2) -> None:
+def write_cog(
+    work: Path, target: Path, spec: CogSpec, *, threads: int = 2, going_on: Callable[[], None] = lambda: None
+) -> None:
     """Copy a work file into a COG and check the result.
 
     Args:
         work: the work file, after :func:`stamp`, so that the copy is made with tags, names and
-            colours and never updated.
-        target: name of the part to make (GDAL creates it and perhaps ``<target>.ovr.tmp`` at once).
+            colours and never updated. Overviews stand beside it meanwhile.
+        target: name of the part to make (GDAL creates it at once).
         spec: what the raster says beside its pixels.
-        threads: threads for overviews and compression.
+        threads: threads for compression.
+        going_on: called between rows; raises where nobody waits for the result any more.
 
     Raises:
         OutputError: the disk is full, or the result does not hold what it should.
     """
-    options = {"predictor": "YES", "overviews": "IGNORE_EXISTING", "overview_resampling": "AVERAGE"}
-    made = [work]
     with writing(target):
-        if spec.overview == "mode":
-            made += with_overviews(work)
-            options = {"predictor": "NO", "overviews": "FORCE_USE_EXISTING"}
+        made = with_overviews(work, spec.overview, going_on)
         rasterio.shutil.copy(
             str(made[-1]),
             str(target),
             driver="COG",
             compress="DEFLATE",
             level=DEFLATE_LEVEL[spec.overview],
+            predictor="YES" if spec.overview == "average" else "NO",
             blocksize=BLOCK,
             sparse_ok=True,
             bigtiff="IF_SAFER",
             num_threads=threads,
-            **options,
+            overviews="FORCE_USE_EXISTING",
         )
-        for path in made[1:]:
+        for path in made:
             path.unlink()
-    verify_cog(target, work, spec)
+    verify_cog(target, work, spec, going_on)
 
 
-def verify_cog(path: Path, work: Path, spec: CogSpec) -> None:
+def verify_cog(path: Path, work: Path, spec: CogSpec, going_on: Callable[[], None] = lambda: None) -> None:
     """Reopen a COG and compare it with its work file and its specification.
 
     Compares size, type, nodata, transform, CRS, names, tags and colours, every pixel, the layout,
-    and of each overview level the values and that no valid area is missing. A full disk can leave
-    a file that opens without error and reads as zeros, so the absence of an error proves nothing.
+    and every pixel of each overview with those of the level below. A full disk can leave a file
+    that opens without error and reads as zeros, so the absence of an error proves nothing.
+
+    Args:
+        path: the COG.
+        work: what it was copied from.
+        spec: what it should say.
+        going_on: called between rows; raises where nobody waits for the result any more.
 
     Raises:
         OutputError: something differs.
     """
     with writing(path), rasterio.open(path) as result, rasterio.open(work) as source:
         _verify_head(path, result, source, spec)
-        valid = np.zeros(result.count, dtype=np.int64)
-        for window in _blocks(result):
-            data = result.read(window=window)
-            if not np.array_equal(data, source.read(window=window)):
-                raise OutputError.damaged(path, f"rows from {window.row_off} differ from what was computed")
-            valid += _count_valid(data, spec.nodata)
-        levels = len(result.overviews(1))
-        offsets = [int(result.get_tag_item("IFD_OFFSET", "TIFF", 1))]
-        offsets += [int(result.get_tag_item("IFD_OFFSET", "TIFF", 1, level)) for level in range(levels)]
-    if offsets != sorted(offsets):
-        raise OutputError.damaged(path, "the directories are not in the order of a COG")
-    if levels == 0 and max(result.width, result.height) > BLOCK:
-        raise OutputError.damaged(path, "the overviews are missing")
-    for level in range(levels):
-        valid = _verify_overview(path, level, spec, valid)
+        sizes = level_sizes(result.width, result.height)
+        _verify_layout(path, result, len(sizes))
+    for level in range(max(1, len(sizes))):
+        _verify_pixels(path, work, spec, level, sizes=sizes, going_on=going_on)
 
 
 def _verify_head(path: Path, result: Any, source: Any, spec: CogSpec) -> None:
@@ -217,26 +213,52 @@ def _verify_head(path: Path, result: Any, source: Any, spec: CogSpec) -> None:
         table = result.colormap(1)
         if any(table[value][:3] != colour for value, colour in spec.colours.items()):
             raise OutputError.damaged(path, "the colour table is not as planned")
+
+
+def _verify_layout(path: Path, result: Any, levels: int) -> None:
     if result.tags(ns="IMAGE_STRUCTURE").get("LAYOUT") != "COG":
         raise OutputError.damaged(path, "the layout is not that of a COG")
+    if (found := len(result.overviews(1))) != levels:
+        raise OutputError.damaged(path, f"{found} of {levels} overviews are there")
+    offsets = [int(result.get_tag_item("IFD_OFFSET", "TIFF", 1))]
+    offsets += [int(result.get_tag_item("IFD_OFFSET", "TIFF", 1, level)) for level in range(levels)]
+    if offsets != sorted(offsets):
+        raise OutputError.damaged(path, "the directories are not in the order of a COG")
 
 
-def _verify_overview(path: Path, level: int, spec: CogSpec, finer: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Check an overview against the count of valid pixels of the next finer level; returns its own count.
+def _verify_pixels(
+    path: Path,
+    work: Path,
+    spec: CogSpec,
+    level: int,
+    *,
+    sizes: Sequence[tuple[int, int]],
+    going_on: Callable[[], None],
+) -> None:
+    """Read a level once (0 is the map): compare the map with the work file, the next level with this one.
 
-    Unknown pixels take no part in mode and average, so each valid pixel makes its cell valid and
-    at least a quarter as many cells are valid. Odd sizes shift cells by less than a tenth.
+    So every overview follows from pixels that were compared before.
     """
-    valid = np.zeros_like(finer)
-    with writing(path), rasterio.open(path, overview_level=level) as overview:
-        for window in _blocks(overview):
-            data = overview.read(window=window)
-            valid += _count_valid(data, spec.nodata)
-            if spec.values is not None and not _only(data, spec.values):
-                raise OutputError.damaged(path, f"overview {level} holds values that are no class")
-    if (valid < 0.9 * (finer // 4)).any():
-        raise OutputError.damaged(path, f"overview {level} lacks a part of the picture")
-    return valid
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(writing(path))
+        this = stack.enter_context(rasterio.open(path, **({"overview_level": level - 1} if level else {})))
+        source = stack.enter_context(rasterio.open(work)) if level == 0 else None
+        coarser = None
+        if level < len(sizes):
+            coarser = stack.enter_context(rasterio.open(path, overview_level=level))
+            if (coarser.width, coarser.height) != sizes[level]:
+                raise OutputError.damaged(path, f"overview {level} has not the size {sizes[level]}")
+        for window in _blocks(this):
+            going_on()
+            data = this.read(window=window)
+            if source is not None and not np.array_equal(data, source.read(window=window)):
+                raise OutputError.damaged(path, f"rows from {window.row_off} differ from what was computed")
+            if coarser is not None:
+                half = coarser.read(window=_halved(window))
+                if not shows(half, data, spec.overview, spec.nodata):
+                    raise OutputError.damaged(
+                        path, f"overview {level} does not show rows from {window.row_off}"
+                    )
 
 
 def _blocks(dataset: Any) -> Iterator[RasterioWindow]:
@@ -249,11 +271,7 @@ def _blocks(dataset: Any) -> Iterator[RasterioWindow]:
             )
 
 
-def _count_valid(data: NDArray[Any], nodata: int) -> NDArray[np.int64]:
-    return np.array([np.count_nonzero(band != nodata) for band in data], dtype=np.int64)
-
-
-def _only(data: NDArray[Any], values: frozenset[int]) -> bool:
-    allowed = np.zeros(np.iinfo(data.dtype).max + 1, dtype=bool)
-    allowed[list(values)] = True
-    return bool(allowed[data].all())
+def _halved(window: RasterioWindow) -> RasterioWindow:
+    return RasterioWindow(
+        window.col_off // 2, window.row_off // 2, (window.width + 1) // 2, (window.height + 1) // 2
+    )
