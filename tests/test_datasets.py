@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
+import rasterio
 from PIL import Image
 
 from rsov.datasets.cache import cache_picture, cache_set, halve
 from rsov.datasets.crops import CropSampler, CropSettings, SetSource, draw_gsd, draw_points, resample
-from rsov.datasets.pictures import joint_percentiles, joint_stretch, read_picture, read_rgb
+from rsov.datasets.pictures import joint_percentiles, joint_stretch, read_label, read_picture, read_rgb
 from rsov.datasets.sets import IGNORE, DataSet, Skipped, find_sets, read_set
 from rsov.errors import InputError
 from rsov.raster.radiometry import estimate, parse_rule
@@ -152,6 +153,69 @@ def test_a_picture_that_is_none_is_refused(tmp_path: Path) -> None:
         (tmp_path / name).write_bytes(b"not a picture")
         with pytest.raises(InputError, match="cannot be read"):
             read_rgb(tmp_path / name)
+
+
+def gdal_picture(path: Path, data: np.ndarray) -> Path:
+    driver = "PNG" if path.suffix == ".png" else "GTiff"
+    shape = dict(zip(("count", "height", "width"), data.shape, strict=True))
+    with rasterio.open(path, "w", driver=driver, dtype=data.dtype, **shape) as sink:
+        sink.write(data)
+    return path
+
+
+@pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
+@pytest.mark.parametrize(
+    ("name", "bands", "kind", "top"),
+    [
+        ("a.tif", 3, "uint16", 4000),
+        ("a.tif", 3, "int16", 4000),
+        ("a.tif", 3, "float32", 0.9),
+        ("a.tif", 3, "float32", 300),
+        ("a.png", 3, "uint16", 4000),
+        ("a.png", 1, "uint16", 4000),
+    ],
+)
+def test_a_picture_that_is_not_of_8_bits_is_refused(
+    tmp_path: Path, name: str, bands: int, kind: str, top: float
+) -> None:
+    ramp = np.linspace(0, top, bands * 64).reshape(bands, 8, 8).astype(kind)
+    with pytest.raises(InputError, match="8 bits"):
+        read_rgb(gdal_picture(tmp_path / name, ramp))
+
+
+@pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
+def test_floats_of_8_bits_are_read(tmp_path: Path) -> None:
+    ramp = np.arange(192, dtype=np.float32).reshape(3, 8, 8)
+    rgb, valid = read_rgb(gdal_picture(tmp_path / "a.tif", ramp))
+    assert valid.all()
+    assert (rgb.transpose(2, 0, 1) == ramp).all()
+
+
+@pytest.mark.parametrize(
+    ("value", "kind"),
+    [(256, "uint16"), (257, "int32"), (-1, "int32"), (0.5, "float32"), (math.nan, "float32")],
+)
+def test_a_label_that_is_no_class_is_refused(tmp_path: Path, value: float, kind: str) -> None:
+    label = np.zeros((8, 8), kind)
+    label[3, 4] = value
+    Image.fromarray(label).save(tmp_path / "a.tif")
+    with pytest.raises(InputError, match="no class"):
+        read_label(tmp_path / "a.tif", (8, 8))
+
+
+@pytest.mark.parametrize("content", [b"not a picture", b""])
+def test_labels_that_are_no_picture_are_refused(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "a.png").write_bytes(content)
+    with pytest.raises(InputError, match="cannot be read"):
+        read_label(tmp_path / "a.png", (8, 8))
+
+
+def test_labels_that_are_cut_off_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "a.png"
+    Image.fromarray(np.random.default_rng(0).integers(0, 9, (64, 64)).astype(np.uint8)).save(path)
+    path.write_bytes(path.read_bytes()[:600])
+    with pytest.raises(InputError, match="cannot be read"):
+        read_label(path, (64, 64))
 
 
 def test_the_stretch_brings_the_percentiles_to_their_places() -> None:

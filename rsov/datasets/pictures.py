@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -20,25 +21,49 @@ from rsov.raster.radiometry import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
     from numpy.typing import NDArray
 
 _TIFF = (".tif", ".tiff")
+_LARGEST = 255
+
+
+@contextmanager
+def _readable(path: Path, id: str, what: str) -> Iterator[None]:
+    """What Pillow and GDAL raise for files that they cannot read, as InputError."""
+    try:
+        yield
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        raise InputError(id, f"{what} cannot be read", where=str(path), why=str(error)) from error
 
 
 def read_rgb(path: Path) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
-    """Picture [H, W, 3] uint8 and its valid pixels [H, W]; three bands, alpha and nodata obeyed."""
-    try:
+    """Picture [H, W, 3] uint8 and its valid pixels [H, W]; three bands, alpha and nodata obeyed.
+
+    Raises:
+        InputError: the picture cannot be read, or is not one of 8 bits (floats of 0 to 255 are).
+    """
+    with _readable(path, "E-dataset-picture", "a picture of the data set"):
         if path.suffix.lower() in _TIFF:
             return _read_tiff(path)
         with Image.open(path) as image:
+            # Pillow has no mode for three bands of 16 bits: it drops the lower eight of each
+            if image.mode.startswith(("I", "F")) or any(";16B" in str(part.args) for part in image.tile):
+                raise _not_8_bits(path, f"mode {image.mode} of more than 8 bits")
             rgb = np.asarray(image.convert("RGB"))
-    except (OSError, ValueError) as error:
-        raise InputError(
-            "E-dataset-picture", "a picture of the data set cannot be read", where=str(path), why=str(error)
-        ) from error
     return rgb, np.ones(rgb.shape[:2], bool)
+
+
+def _not_8_bits(path: Path, why: str) -> InputError:
+    return InputError(
+        "E-dataset-picture",
+        "a picture of the data set is not one of 8 bits",
+        where=str(path),
+        why=why,
+        fix="write it as uint8, scaled once for the whole picture",
+    )
 
 
 def _read_tiff(path: Path) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
@@ -56,12 +81,20 @@ def _read_tiff(path: Path) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
             raise OSError(str(error)) from error
     valid &= np.isfinite(data).all(0)
     data = np.where(valid, data, 0)
-    return np.ascontiguousarray(data.clip(0, 255).astype(np.uint8).transpose(1, 2, 0)), valid
+    if data.dtype != np.uint8 and valid.any():
+        low, high = data.min(), data.max()
+        if low < 0 or not 1 < high <= _LARGEST:  # up to 1: reflectances, which would all become black
+            raise _not_8_bits(path, f"{data.dtype} of {low:g} to {high:g}")
+    return np.ascontiguousarray(data.astype(np.uint8).transpose(1, 2, 0)), valid
 
 
 def read_label(path: Path, size: tuple[int, int]) -> NDArray[np.uint8]:
-    """Class ids [H, W] uint8, 255 for no label; InputError when the size is not the picture's."""
-    with Image.open(path) as image:
+    """Class ids [H, W] uint8, 255 for no label.
+
+    Raises:
+        InputError: the labels cannot be read, have another size than the picture, or are not all 0 to 255.
+    """
+    with _readable(path, "E-dataset-label", "a label of the data set"), Image.open(path) as image:
         label = np.asarray(image)
     if label.ndim != 2 or label.shape != size:
         raise InputError(
@@ -70,7 +103,17 @@ def read_label(path: Path, size: tuple[int, int]) -> NDArray[np.uint8]:
             where=str(path),
             why=f"label {label.shape}, picture {size}",
         )
-    return label.astype(np.uint8)
+    with np.errstate(invalid="ignore"):
+        ids = label.astype(np.uint8)
+    odd = label[ids != label]
+    if odd.size:
+        raise InputError(
+            "E-dataset-label",
+            f"a label holds {odd[0]:g}, which is no class",
+            where=str(path),
+            fix="classes are whole numbers of 0 to 254, and 255 is no label",
+        )
+    return ids
 
 
 def read_picture(ref: PictureRef) -> tuple[NDArray[np.uint8], NDArray[np.bool_], NDArray[np.uint8]]:
