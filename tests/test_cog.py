@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from concurrent.futures import CancelledError
 from pathlib import Path
 
 import numpy as np
@@ -345,6 +346,27 @@ def test_a_level_that_loses_a_few_rows_before_the_copy_is_found(
     with pytest.raises(OutputError) as caught:
         make_map(tmp_path, labels, class_spec(make_legend(3), {}))
     assert f"overview {level - 1}" in caught.value.why
+
+
+def test_a_copy_can_be_ended_between_any_rows(tmp_path: Path, labels: np.ndarray) -> None:
+    spec = class_spec(make_legend(3), {})
+    work = write_work(tmp_path / "work.tif", labels)
+    stamp(work, spec)
+    left = 0
+
+    def going_on() -> None:
+        nonlocal left
+        left -= 1
+        if left == 0:
+            raise CancelledError
+
+    write_cog(work, tmp_path / "map.tif", spec, going_on=going_on)
+    asked = -left
+    assert asked == (3 + 2) + (3 + 2)  # rows of blocks of both levels, of the map and the finer level
+    for number in (1, asked):
+        left = number
+        with pytest.raises(CancelledError):
+            write_cog(work, tmp_path / "map.tif", spec, going_on=going_on)
 
 
 @pytest.mark.parametrize("text", [" lead.tif", "trail.tif ", "\ta b", " ", ""])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import time
 
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ import rasterio
 from rasterio.windows import Window as RasterioWindow
 
 import rsov.models.registry as registry
-from rsov.errors import InputError, Interrupted, OutputError, ResourceError, UsageError
+from rsov.errors import ExitCode, InputError, Interrupted, OutputError, ResourceError, RsovError, UsageError
 from rsov.jobs.predict import predict
 from rsov.jobs.predict_progress import Silent
 from rsov.jobs.stop import Stop
@@ -136,13 +137,51 @@ def test_a_fault_in_the_model_leaves_nothing_and_an_older_map_as_it_was(ortho, o
 def test_every_work_file_is_read_back_once(ortho, out, monkeypatch, min_area):
     checked, check = [], WorkRaster.check
 
-    def counted(raster):
+    def counted(raster, *given):
         checked.append(raster.path.name)
-        check(raster)
+        check(raster, *given)
 
     monkeypatch.setattr(WorkRaster, "check", counted)
     run(ortho, out, min_area=min_area, confidence=True, probs=True)
     assert sorted(checked) == ["confidence.tif", "labels.tif", "probs.tif"]
+
+
+def test_a_fault_in_the_polygons_does_not_wait_for_the_copies(ortho, out, monkeypatch):
+    copied = []
+
+    def long_copy(*_, going_on, **__):
+        for _ in range(300):
+            going_on()
+            time.sleep(0.01)
+        copied.append(True)
+
+    monkeypatch.setattr("rsov.jobs.finish.write_cog", long_copy)
+    with pytest.raises(ResourceError) as caught:
+        run(ortho, out, max_features=1)
+    assert caught.value.id == "E-too-many-polygons"
+    assert not copied
+
+
+@pytest.mark.parametrize(
+    ("fault", "told"),
+    [
+        (Interrupted(ExitCode.TERMINATED, "stopped"), "E-stopped"),
+        (ResourceError("E-too-many-polygons", "noise"), "E-too-many-polygons"),
+        (OutputError("E-shapefile-limit", "large"), "E-output-damaged"),
+    ],
+)
+def test_lost_work_files_explain_faults_of_the_outputs_only(ortho, out, monkeypatch, fault, told):
+    def lost(raster, going_on):
+        raise OutputError.damaged(raster.path, "lost")
+
+    def broken(*_, **__):
+        raise fault
+
+    monkeypatch.setattr(WorkRaster, "check", lost)
+    monkeypatch.setattr("rsov.jobs.finish.write_polygons", broken)
+    with pytest.raises(RsovError) as caught:
+        run(ortho, out)
+    assert caught.value.id == told
 
 
 @pytest.mark.parametrize("options", [{}, {"min_area": 400.0}])

@@ -92,6 +92,7 @@ def run(  # noqa: PLR0917 - the six things a run joins
         Interrupted: ``stop`` was set; seen between tiles.
         ResourceError: no memory for the smallest tile.
         InputError: reading failed.
+        OutputError: the sink cannot write.
     """
     chosen = None if parts is None else list(parts)
     total = plan.tiles if chosen is None else sum(isinstance(s, Tile) for s in _steps(plan, chosen))

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import contextlib
 import math
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import CancelledError, ThreadPoolExecutor
 from dataclasses import dataclass
+from threading import Event
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from rsov.errors import OutputError
 from rsov.jobs.preview import Preview, TappedScene
 from rsov.kernels.scaling import count_values
 from rsov.raster.area import pixel_area, pixel_gsd
@@ -83,15 +85,17 @@ class WorkFiles:
         if self.probs is not None and pixels.probs is not None:
             self.probs.write(pixels.window, pixels.probs)
 
-    def check(self, *, labels: bool = True) -> None:
+    def check(self, going_on: Callable[[], None], *, labels: bool = True) -> None:
         """See that the closed files hold what was written; that of the ``labels`` may be known already.
+
+        ``going_on`` is called between windows and raises where nobody waits for the result any more.
 
         Raises:
             OutputError: one does not.
         """
         for raster in (self.labels if labels else None, self.confidence, self.probs):
             if raster is not None:
-                raster.check()
+                raster.check(going_on)
 
 
 class Tally:
@@ -212,20 +216,32 @@ class Finisher:
         for source, _, spec in specs:
             stamp(source, spec)  # before the copies and the pass below open the files
 
+        ended = Event()
+
+        def going_on() -> None:
+            self._stop.check()
+            if ended.is_set():
+                raise CancelledError
+
         def copies() -> None:
             for source, target, spec in specs:
-                self._stop.check()
-                write_cog(source, target, spec, threads=threads)
+                going_on()
+                write_cog(source, target, spec, threads=threads, going_on=going_on)
 
         tally = Tally(self._measured, self._legend.dtype)
         with ThreadPoolExecutor(2, "finish") as executor:
             unsieved = labels == work.labels.path  # else they were read back before the sieve
-            copied, checked = executor.submit(copies), executor.submit(work.check, labels=unsieved)
+            copied, checked = executor.submit(copies), executor.submit(work.check, going_on, labels=unsieved)
             try:
                 polygons = self._polygons(labels, tally, parts, started, notices)
                 copied.result()
+            except OutputError:
+                checked.result()  # work files that lost something explain what is wrong with the outputs
+                raise
+            else:
+                checked.result()
             finally:
-                checked.result()  # work files that lost something explain every other fault
+                ended.set()  # after a fault nobody waits for the other copies
         areas = tally.areas(self._legend)
         self._publication.write(self._outputs.style, raster_qml(self._legend).encode("utf-8"))
         if self._look is not None and self._preview is not None and self._outputs.quicklook is not None:
@@ -240,7 +256,7 @@ class Finisher:
         if pixels <= 1:
             return labels
         if self._work is not None:
-            self._work.labels.check()  # a sieve would take lost pixels for regions
+            self._work.labels.check(self._stop.check)  # a sieve would take lost pixels for regions
         target = self._publication.scratch("sieved.tif")
         changed = sieve(labels, target, pixels)
         self._stop.check()
@@ -278,7 +294,7 @@ class Finisher:
     def _polygons(
         self, labels: Path, tally: Tally, parts: Mapping[str, Path], started: datetime, notices: Notices
     ) -> int:
-        """One pass a vector file; the first also counts areas. Returns the number of polygons."""
+        """One pass for each vector file; the first also counts areas. Returns the number of polygons."""
         count = 0
         kinds = self._outputs.kinds()
         for number, (kind, fmt) in enumerate(self._outputs.vector_kinds().items()):

@@ -16,7 +16,7 @@ from rsov.raster.faults import writing
 from rsov.types import BLOCK, Grid, Window
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
     from types import TracebackType
 
@@ -93,7 +93,12 @@ class WorkRaster:
             self.abandon()
 
     def write(self, window: Window, array: NDArray[Any]) -> None:
-        """Add a window; ``array`` is (h, w), or (band, h, w). What reaches beyond the grid is a fault."""
+        """Add a window; ``array`` is (h, w), or (band, h, w).
+
+        Raises:
+            ValueError: an array of another type or shape, or a window that reaches beyond the grid.
+            OutputError: the disk is full.
+        """
         data = array if array.ndim == 3 else array[np.newaxis]
         if data.shape != (self.bands, window.height, window.width) or data.dtype != self._dtype:
             raise ValueError(
@@ -130,14 +135,18 @@ class WorkRaster:
         with writing(self.path):
             self._dataset.close()
 
-    def check(self) -> None:
+    def check(self, going_on: Callable[[], None] = lambda: None) -> None:
         """See that a closed file holds what was written, by checksums; safe beside other readers.
+
+        Args:
+            going_on: called between windows; raises where nobody waits for the result any more.
 
         Raises:
             OutputError: it reads differently, or not at all.
         """
         with writing(self.path), rasterio.open(self.path) as dataset:
             for window, expected in self._sums.items():
+                going_on()
                 data = dataset.read(window=_raw(window))
                 if zlib.crc32(data.data) != expected:
                     raise OutputError.damaged(
