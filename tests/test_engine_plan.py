@@ -48,6 +48,14 @@ def test_even_tiles_cover_an_axis_without_a_superfluous_one(size, tile, overlap)
         assert lattice.tile >= 2 * overlap, "at most two tiles on a pixel"
 
 
+def test_rows_that_wait_for_a_row_of_blocks_are_output_rows():
+    """A picture three times finer than its work grid: 100 work rows, 300 rows of the rasters."""
+    fine = plan(400, 100, scale=(3.0, 3.0), probs=True)
+    assert fine.costs.per_output_column == 2 * 300 * (1 + 1 + 3)
+    coarse = plan(400, 2000, output=Grid(40, 200, Affine(5, 0, 100, 0, -5, 900), None))
+    assert coarse.costs.per_output_column == 2 * 200 * (1 + 1)
+
+
 @pytest.mark.parametrize(("size", "count"), [(511, 1), (512, 1), (513, 2)])
 def test_Z46_one_pixel_more_than_a_tile(size, count):
     """No empty tile; a second one comes with the first pixel that the first does not hold."""

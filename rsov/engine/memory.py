@@ -44,6 +44,7 @@ class Costs:
         rows: Lattice,
         classes: int,
         *,
+        output_height: int,
         texts: int,
         batch: int,
         probs: bool,
@@ -51,7 +52,8 @@ class Costs:
     ) -> Costs:
         """Costs of one tile size; ``classes`` without none, ``texts`` of all classes.
 
-        Rasters that are written hold their rows back until a row of blocks is full: ``per_output_column``.
+        Rasters that are written hold their rows back until a row of blocks is full, of ``output_height`` rows
+        at most, and join them: twice these rows are ``per_output_column``.
         """
         channels = classes + 1
         tile = tile_width * rows.tile
@@ -65,7 +67,7 @@ class Costs:
         return cls(
             base=BASE + READING + card.weights_bytes * 3 + forward + scores + queued + BAND_BYTES,
             per_cell_column=sums + finished,
-            per_output_column=2 * min(BLOCK, 2 * rows.size) * held,
+            per_output_column=2 * min(BLOCK, output_height) * held,
         )
 
     def total(self, columns: int, cells_per_column: float) -> int:

@@ -212,7 +212,15 @@ def make_plan(  # noqa: PLR0917 - what a plan is made of, in the order of design
         rows = even_lattice(work.height, size, border, card.size_multiple)
         x, y = axis_maps(work, source, output, card.stride)
         costs = Costs.of(
-            card, cols.tile, rows, classes, texts=texts or classes, batch=batch, probs=probs, readers=readers
+            card,
+            cols.tile,
+            rows,
+            classes,
+            output_height=output.height,
+            texts=texts or classes,
+            batch=batch,
+            probs=probs,
+            readers=readers,
         )
         strip_width = _strip_width(output.width, x, costs, budget)
         if strip_width:
