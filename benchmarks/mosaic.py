@@ -158,7 +158,7 @@ def compare(mosaic: Path, size: int, precision: str, arguments: argparse.Namespa
             f"{size} px {precision}: rsov predict to {names[what]:12s} {median(seconds):6.1f} s,"
             f" {mpx / median(seconds):.2f} Mpx/s, {ratio:.2f} x bare (fastest of each {fastest:.2f}),"
             f" CPU {median(run.cpu_seconds for run in measured_runs):.1f} s,"
-            f" peak {max(run.peak for run in measured_runs) / 2**20:.0f} MB (most of {len(seconds)})",
+            f" peak {max(run.peak for run in measured_runs) / 2**20:.0f} MiB (most of {len(seconds)})",
             flush=True,
         )
 
@@ -275,8 +275,10 @@ def rival(arguments: argparse.Namespace) -> None:
             ],
             env={**os.environ, "PYTHONPATH": str(root)},
         )
-    print(f"{RIVAL_SIZE} px fp32: rsov {ours.seconds:.1f} s, {ours.peak / 2**20:.0f} MB")
-    print(f"{RIVAL_SIZE} px fp32: geoai predict_geotiff {theirs.seconds:.1f} s, {theirs.peak / 2**20:.0f} MB")
+    print(f"{RIVAL_SIZE} px fp32: rsov {ours.seconds:.1f} s, {ours.peak / 2**20:.0f} MiB")
+    print(
+        f"{RIVAL_SIZE} px fp32: geoai predict_geotiff {theirs.seconds:.1f} s, {theirs.peak / 2**20:.0f} MiB"
+    )
     print(f"geoai / rsov: time {theirs.seconds / ours.seconds:.2f}, memory {theirs.peak / ours.peak:.2f}")
 
 

@@ -10,12 +10,15 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
+from affine import Affine
 from rasterio.errors import RasterioIOError
 
 from rsov.errors import OutputError, RsovError, UsageError
+from rsov.raster.cog import score_spec, stamp, write_cog
 from rsov.raster.faults import writing
-from rsov.raster.outputs import check_outputs, space_needed
-from rsov.types import Notices
+from rsov.raster.outputs import CONFIDENCE_BYTES, LABEL_BYTES, check_outputs, space_needed
+from rsov.raster.workfile import WorkRaster
+from rsov.types import Grid, Notices
 from tests.support.rasters import write
 
 if TYPE_CHECKING:
@@ -161,8 +164,8 @@ def test_C18_names_collide_through_links_and_parts_of_a_shapefile(tmp_path: Path
 def test_M21_too_little_room_is_refused_with_both_figures(tmp_path: Path) -> None:
     error = _refusal(OutputError, [tmp_path / "a.tif"], needed=10_000_000, free=lambda folder: 2_500_000)
     assert error.id == "E-output-full"
-    assert "11.0 MB needed" in error.why
-    assert "2.5 MB free" in error.why
+    assert "10 MiB needed" in error.why
+    assert "2.4 MiB free" in error.why
     check_outputs([tmp_path / "a.tif"], needed=10_000_000, free=lambda folder: 12_000_000)
 
 
@@ -183,6 +186,40 @@ def test_M21_the_estimate_grows_with_what_is_asked_for() -> None:
     assert space_needed(100_000_000, polygons=False, sieved=True) > classes + 5e6
     assert space_needed(100_000_000, confidence=True, polygons=False) > classes + 80e6
     assert space_needed(100_000_000, prob_bands=4, polygons=False) > classes + 4 * 80e6
+
+
+@pytest.mark.parametrize("bands", [1, 3])
+def test_M21_the_estimate_holds_for_what_stands_beside_each_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, bands: int
+) -> None:
+    """Scores of noise, which nothing compresses: sizes are known then, and only the files are counted."""
+    noise = np.random.default_rng(0).integers(0, 251, (bands, 2048, 2048)).astype(np.uint8)
+    grid, spec = Grid(2048, 2048, Affine.identity(), None), score_spec(["x"] * bands, {})
+    with WorkRaster(tmp_path / "work.tif", grid, "uint8", bands=bands, nodata=255) as work:
+        work.write(grid.window, noise)
+    stamp(work.path, spec)
+    alone, most = work.path.stat().st_size, 0
+    unlink = Path.unlink
+
+    def counted(path: Path, missing_ok: bool = False) -> None:
+        nonlocal most
+        most = max(most, sum(file.stat().st_size for file in tmp_path.iterdir()))
+        unlink(path, missing_ok=missing_ok)
+
+    monkeypatch.setattr(Path, "unlink", counted)
+    write_cog(work.path, tmp_path / "map.tif", spec)
+    pixels = 1_000_000_000
+    estimate = space_needed(pixels, prob_bands=bands, polygons=0) - space_needed(pixels, polygons=0)
+    assert (
+        2.4 * alone
+        < most
+        < (estimate + LABEL_BYTES / 3 * pixels) / (CONFIDENCE_BYTES * bands * pixels) * alone
+    )
+
+
+def test_M21_each_file_of_polygons_is_counted() -> None:
+    one, three = (space_needed(1_000_000, polygons=count) for count in (1, 3))
+    assert three - one == 2 * (one - space_needed(1_000_000, polygons=0))
 
 
 def test_S19_a_folder_in_which_everyone_may_rename_is_warned_about(tmp_path: Path) -> None:

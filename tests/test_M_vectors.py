@@ -190,7 +190,7 @@ def test_M14_the_estimate_is_above_the_size_that_comes(
 
 
 def test_M15_a_large_geojson_is_warned_about(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert module.GEOJSON_WARNING == 200_000_000
+    assert module.GEOJSON_WARNING == 200 * 2**20
     notices = Notices()
     write(checkerboard(20), tmp_path / "small.geojson", notices=notices)
     assert not notices.items

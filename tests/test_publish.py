@@ -147,7 +147,7 @@ def test_C08_a_full_disk_is_told_with_place_and_room(tmp_path: Path) -> None:
     with pytest.raises(OutputError) as caught:
         _publish(tmp_path, FaultyFiles(2, errno.ENOSPC))
     assert caught.value.id == "E-output-full"
-    assert "MB free" in caught.value.why
+    assert re.search(r"[KMG]iB free", caught.value.why)
     assert caught.value.where == str(tmp_path / NAMES[0])
 
 

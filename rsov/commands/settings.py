@@ -19,6 +19,7 @@ from rsov.commands import values as v
 from rsov.commands.app import COMMANDS
 from rsov.errors import UsageError
 from rsov.jobs.options import OptionError
+from rsov.term import size_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -167,7 +168,9 @@ def _read_text(file: Path) -> str:
         if not stat.S_ISREG(found.st_mode):  # reading a device or a pipe may never end
             raise UsageError("E-config-read", f"{file} is no file", where="--config")
         if found.st_size > MAX_CONFIG_BYTES:
-            raise UsageError("E-config-size", f"{file} is larger than 1 MB: not a config file")
+            raise UsageError(
+                "E-config-size", f"{file} is larger than {size_text(MAX_CONFIG_BYTES)}: not a config file"
+            )
         return file.read_bytes().decode("utf-8-sig")
     except OSError as error:
         raise UsageError(

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Literal
 import rsov
 from rsov.errors import RsovError
 from rsov.raster.env import forbidden_drivers  # and so GDAL is prepared before any copy of it loads
+from rsov.term import size_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -221,8 +222,8 @@ def _weights() -> Iterator[Check]:
     from rsov.models.registry import DEFAULT, find_weights, load_segmenter
 
     card = load_segmenter(DEFAULT, device="cpu", precision="fp32").card
-    size = find_weights(DEFAULT).stat().st_size / 1e6
-    value = f"version {card.version}, {size:.1f} MB, sha256 {card.sha256[:16]}, {card.gsd:g} m per pixel"
+    size = size_text(find_weights(DEFAULT).stat().st_size)
+    value = f"version {card.version}, {size}, sha256 {card.sha256[:16]}, {card.gsd:g} m per pixel"
     yield Check(f"model {DEFAULT}", "ok", value)
 
 

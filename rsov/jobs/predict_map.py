@@ -234,7 +234,7 @@ class MapJob:
             round(filled * out.width * out.height),
             confidence=o.confidence or bool(o.vector_format),
             prob_bands=len(self._tools.legend) if o.probs else 0,
-            polygons=bool(o.vector_format),
+            polygons=len(o.vector_format),
             sieved=o.min_area > 0,
         )
 

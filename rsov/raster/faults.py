@@ -8,6 +8,7 @@ import shutil
 from typing import TYPE_CHECKING
 
 from rsov.errors import OutputError, RsovError, root_cause
+from rsov.term import size_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -76,15 +77,10 @@ def output_error(error: BaseException, path: Path) -> OutputError:
     if number == errno.EFBIG and limit is not None:
         why = [f"no file of this process may be larger than {limit:,} bytes"]
     elif free is not None and number in {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}:
-        why.append(f"{megabytes(free)} free")
+        why.append(f"{size_text(free)} free")
     return OutputError(
         name, f"cannot write {path.name}: {what}", where=str(path), why=", ".join(why), fix=fix
     )
-
-
-def megabytes(count: float) -> str:
-    """Bytes as text: ``1,234.5 MB``."""
-    return f"{count / 1e6:,.1f} MB"
 
 
 def _free_bytes(path: Path) -> int | None:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rsov.errors import OutputError, UsageError
+from rsov.term import size_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -109,17 +110,23 @@ def check_outputs(
 
 
 def space_needed(
-    pixels: int, *, confidence: bool = False, prob_bands: int = 0, polygons: bool = True, sieved: bool = False
+    pixels: int, *, confidence: bool = False, prob_bands: int = 0, polygons: int = 1, sieved: bool = False
 ) -> int:
     """Bytes that a run writes at most at one time for ``pixels`` output pixels, rough but not small.
 
-    The work files, the finished files and the overviews (a third) stand beside each other for a moment, and
-    with ``sieved`` a second work file of labels.
+    The work files and the finished ones with their overviews (a third) stand beside each other for a moment,
+    and the overviews of the raster that is copied just then, one at a time, a second time; with ``sieved`` a
+    second work file of labels. The sieve's mask (uint16 maps) is gone before the first copy, which is larger.
+
+    Args:
+        pixels: output pixels that are not empty.
+        confidence: scores of the winner are kept.
+        prob_bands: bands of probabilities.
+        polygons: files of polygons.
+        sieved: small regions are merged.
     """
-    per_pixel = LABEL_BYTES + (CONFIDENCE_BYTES if confidence else 0.0) + CONFIDENCE_BYTES * prob_bands
-    per_pixel *= 1 + 4 / 3
-    if polygons:
-        per_pixel += POLYGON_BYTES
+    rasters = [LABEL_BYTES, CONFIDENCE_BYTES if confidence else 0.0, CONFIDENCE_BYTES * prob_bands]
+    per_pixel = sum(rasters) * (1 + 4 / 3) + max(rasters) / 3 + POLYGON_BYTES * polygons
     if sieved:
         per_pixel += LABEL_BYTES
     return int(pixels * per_pixel) + FIXED_BYTES
@@ -235,7 +242,7 @@ def _check_room(folder: Path, needed: int, free: Callable[[Path], int]) -> None:
             "E-output-full",
             f"not enough room in {folder}",
             where=str(folder),
-            why=f"about {needed * SPACE_MARGIN / 1e6:,.1f} MB needed, {room / 1e6:,.1f} MB free",
+            why=f"about {size_text(round(needed * SPACE_MARGIN))} needed, {size_text(room)} free",
             fix="make room, choose another folder with -o, or write fewer outputs",
         )
 

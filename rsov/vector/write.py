@@ -18,6 +18,7 @@ import numpy as np
 from rsov.errors import InputError, OutputError, ResourceError
 from rsov.geodesy import horizontal
 from rsov.kernels.rings import to_ground
+from rsov.term import size_text
 from rsov.types import NODATA
 from rsov.vector.earth import OFF_THE_EARTH, check_lonlat, off_the_earth
 from rsov.vector.measure import ground
@@ -35,12 +36,12 @@ if TYPE_CHECKING:
 DRIVERS = {"gpkg": "GPKG", "geojson": "GeoJSON", "fgb": "FlatGeobuf", "shp": "ESRI Shapefile"}
 FIELDS = {"class": "str", "class_id": "int", "area_m2": "float", "perim_m": "float", "conf_mean": "float"}
 SHAPEFILE_LIMIT = 1_900_000_000
-"""Bytes of a .shp or .dbf; the format ends at 2 GB (M14)."""
+"""Bytes of a .shp or .dbf; the format ends at 2 GiB (M14)."""
 SHAPEFILE_TEXT = 254
 """Bytes of a text in a .dbf."""
 DBF_NUMBER = 24
 """Bytes of a number in a .dbf, at most."""
-GEOJSON_WARNING = 200_000_000
+GEOJSON_WARNING = 200 * 2**20
 """Bytes above which readers begin to refuse GeoJSON (M15)."""
 POINTS_AT_ONCE = 1 << 16
 """Points that stand in memory as Python floats."""
@@ -297,7 +298,7 @@ def _check_size(stats: VectorStats, fmt: str, max_features: int | None) -> None:
         if max(shp, dbf) > SHAPEFILE_LIMIT:
             raise OutputError(
                 "E-shapefile-limit",
-                f"the polygons need more than {SHAPEFILE_LIMIT / 1e9:.1f} GB, a Shapefile ends at 2 GB",
+                f"the polygons need more than {size_text(SHAPEFILE_LIMIT)}, a Shapefile ends at 2 GiB",
                 why=f"{stats.count:,} polygons with {stats.points:,} points so far",
                 fix="write a GeoPackage: --vector-format gpkg",
             )
@@ -312,8 +313,8 @@ def _warn(stats: VectorStats, fmt: str, path: Path, max_vertices: int, notices: 
     if fmt == "geojson" and path.stat().st_size > GEOJSON_WARNING:
         notices.warn(
             "W-geojson-large",
-            f"GeoJSON of {path.stat().st_size / 1e6:,.0f} MB: many readers stop at 200 MB; "
-            "--vector-format gpkg has no limit",
+            f"GeoJSON of {size_text(path.stat().st_size)}: many readers stop at {size_text(GEOJSON_WARNING)};"
+            " --vector-format gpkg has no limit",
         )
 
 
