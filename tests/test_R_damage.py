@@ -191,6 +191,26 @@ def test_R06_a_damaged_block_of_the_mask_is_nodata(tmp_path: Path, place: str) -
     assert opened.info()["bad_blocks"][0] == [0, 0]
 
 
+@pytest.mark.parametrize("trouble", ["no more handles", "removed"])
+def test_R06_trouble_of_the_system_is_no_damage(tmp_path: Path, trouble: str) -> None:
+    resource = pytest.importorskip("resource")
+    path, _ = damaged_deflate(tmp_path)
+    opened = scene(path, on_bad_block="nodata")
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with opened.view.open() as ds:
+        if trouble == "removed":
+            path.unlink()
+        else:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (3, limits[1]))
+        try:
+            with pytest.raises(InputError) as caught:
+                opened.decoder.decode(ds, Window(0, 0, 256, 256))
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+    assert caught.value.id == ("E-input-changed" if trouble == "removed" else "E-input-unreadable")
+    assert trouble == "removed" or "ulimit -n" in caught.value.fix
+
+
 def test_R06_a_map_with_damaged_blocks_warns(tmp_path: Path) -> None:
     path, _ = damaged_deflate(tmp_path)
     options = {"background": "none", "vector_format": (), "on_bad_block": "nodata"}

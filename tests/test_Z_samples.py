@@ -194,6 +194,26 @@ def test_Z35_transparent_palette_entries_are_invalid(tmp_path: Path) -> None:
     assert (valid(tmp_path / "a.png") == (indices != 2)).all()
 
 
+@pytest.mark.parametrize("read_first", [False, True])
+def test_Z35_transparent_palette_entries_are_invalid_beside_a_mask(tmp_path: Path, read_first: bool) -> None:
+    indices, inner = (texture(bands=1) % 4).astype(np.uint8), np.full((64, 64), 255, np.uint8)
+    inner[:9] = 0
+
+    def more(out: rasterio.io.DatasetWriter) -> None:
+        out.write_colormap(1, {n: (n, 20, 30, 0 if n == 2 else 255) for n in range(4)})
+        out.write_mask(inner)
+
+    with rasterio.Env(GDAL_TIFF_INTERNAL_MASK=False):
+        path = write(tmp_path / "a.tif", indices, photometric="PALETTE", nodata=2, after=more)
+    opened = scene(path)
+    assert (opened.decoder.raw.bands.mask.kind, opened.decoder.raw.bands.opaque is None) == ("mask", False)
+    with opened.open_reader() as reader:
+        if read_first:
+            reader.read(opened.output_grid.window)
+        found = reader.valid(opened.output_grid.window)
+    assert (found == ((indices[0] != 2) & (inner > 0))).all()
+
+
 def test_Z36_miniswhite_is_turned_over(tmp_path: Path) -> None:
     grey = texture(bands=1)
     path = tmp_path / "a.tif"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import errno
 import os
 import re
 import stat
@@ -22,6 +23,9 @@ if TYPE_CHECKING:
 MAX_BANDS = 1024
 """More bands than any imaging spectrometer has; GDAL builds an object for each one that a header claims."""
 _REMOTE = re.compile(r"^(https?|s3|gs|az|abfss?|ftp|file|swift|oss|hdfs|webhdfs):/", re.IGNORECASE)
+_HANDLES = "allow more open files (ulimit -n), or read with fewer threads (--jobs)"
+_AWAY = "check the disk or the network share, then run the same command again"
+_REMEDY = {errno.EMFILE: _HANDLES, errno.ENFILE: _HANDLES, errno.EIO: _AWAY, errno.ESTALE: _AWAY}
 _CONNECTION = re.compile(r"^([A-Za-z][A-Za-z0-9_+.-]+:|<|\{)")
 _OTHER_KINDS = (
     (b"\x89HDF", "an HDF5 or NetCDF file"),
@@ -94,7 +98,7 @@ def check_source(path: Path, options: ReadOptions, notices: Notices) -> Source:
             check_sha256(path, file, options.input_sha256)
             return _check_content(path, file, fingerprint, options, notices)
     except OSError as error:
-        raise _unreadable(path, error) from error
+        raise unreadable(path, error) from error
 
 
 def refuse_connection(path: Path) -> None:
@@ -138,7 +142,7 @@ def _status(path: Path) -> os.stat_result:
     except FileNotFoundError:
         raise missing_file(path) from None
     except OSError as error:
-        raise _unreadable(path, error) from error
+        raise unreadable(path, error) from error
     kinds = (
         (stat.S_ISDIR, "a folder"),
         (stat.S_ISFIFO, "a pipe"),
@@ -180,12 +184,13 @@ def _nearest(path: Path) -> str:
     return f"check the name, or list what is there: ls {path.parent}"
 
 
-def _unreadable(path: Path, error: OSError) -> InputError:
+def unreadable(path: Path, error: OSError) -> InputError:
+    """For a path that the system does not let be read."""
     return InputError(
         "E-input-unreadable",
         f"{path} cannot be read",
         why=error.strerror or str(error),
-        fix="see that you may read the file and the folders above it: ls -l",
+        fix=_REMEDY.get(error.errno or 0, "see that you may read the file and the folders above it: ls -l"),
     )
 
 

@@ -120,10 +120,7 @@ class Scene:
     @property
     def all_valid(self) -> bool:
         """Every pixel of the source grid is valid: there is no mask to read."""
-        raw = self.decoder.raw
-        palette = raw.bands.palette
-        opaque = palette is None or bool(palette[:, 3].all())
-        return raw.bands.mask.absent and not raw.skip_bad and opaque
+        return self.decoder.raw.all_valid
 
     @property
     def filled(self) -> float:

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from rsov.types import Notices
 
 _COLOURS = ("red", "green", "blue")
+_OPAQUE = 128
+"""Of 255: alpha of a palette entry from which its pixels are valid."""
 _NODATA_RTOL = 1e-6
 """Nodata written as text with seven digits differs from the float32 in the pixels."""
 
@@ -73,6 +75,13 @@ class BandPlan:
         if self.bits == 0:
             return None
         return int((1 << (self.bits - (np.dtype(self.dtype).kind == "i"))) - 1)
+
+    @property
+    def opaque(self) -> NDArray[np.bool_] | None:
+        """Palette entries (N,) that are not seen through: the others are invalid; None if all are valid."""
+        if self.palette is None or self.palette[:, 3].all():
+            return None
+        return self.palette[:, 3] >= _OPAQUE
 
 
 def plan_bands(ds: DatasetReader, options: ReadOptions, name: str, notices: Notices) -> BandPlan:

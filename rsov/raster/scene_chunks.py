@@ -175,14 +175,7 @@ def source_validity(scene: Scene, dataset: Callable[[], DatasetReader], owned: W
     """Validity of a window of the source grid, read by itself."""
     if scene.decoder.raw.absent(owned):
         return np.zeros((owned.height, owned.width), bool)
-    valid = None
-    if (
-        not scene.decoder.raw.bands.mask.absent
-        or scene.decoder.raw.skip_bad
-        or scene.decoder.raw.bands.palette is not None
-    ):
-        valid = scene.decoder.validity(dataset(), owned)
-    return valid
+    return None if scene.all_valid else scene.decoder.validity(dataset(), owned)
 
 
 def to_work(

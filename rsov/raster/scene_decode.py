@@ -9,19 +9,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from rsov.errors import InputError, RsovError
+from rsov.errors import InputError
 from rsov.kernels.scaling import apply_linear, apply_lut
-from rsov.raster.preflight import Fingerprint
 from rsov.raster.scene_bands import BandPlan, valid_samples
-from rsov.raster.scene_view import (
-    View,
-    changed_error,
-    codec_error,
-    deepest,
-    gdal_errors,
-    is_memory,
-    memory_error,
-)
+from rsov.raster.scene_view import View, codec_error, deepest, gdal_errors, system_fault
 from rsov.types import Window
 
 if TYPE_CHECKING:
@@ -29,6 +20,7 @@ if TYPE_CHECKING:
 
     from rasterio.io import DatasetReader
 
+    from rsov.errors import RsovError
     from rsov.raster.radiometry import Radiometry
 
 Valid = NDArray[np.bool_] | None
@@ -62,6 +54,11 @@ class RawReader:
     skip_bad: bool
     bad: BadBlocks
 
+    @property
+    def all_valid(self) -> bool:
+        """Every pixel is valid: there is no mark of no data to read."""
+        return self.bands.mask.absent and self.bands.opaque is None and not self.skip_bad
+
     def absent(self, window: Window) -> bool:
         """All blocks under the window are sparse and invalid."""
         if self.sparse is None:
@@ -82,14 +79,15 @@ class RawReader:
             valid = raw[-1] >= plan.threshold
             raw = raw[:-1]
         elif plan.kind == "mask":
-            valid = self._mask(ds, window)
+            valid = self.mask(ds, window)
         own = valid_samples(raw, plan)
-        if self.bands.palette is not None and not self.bands.palette[:, 3].all():
-            opaque = self.bands.palette[:, 3] >= 128
+        if (opaque := self.bands.opaque) is not None:
             own = _both(own, opaque[raw[0]])
         return raw, _both(_both(valid, own), broken)
 
-    def _mask(self, ds: DatasetReader, window: Window) -> Valid:
+    def mask(self, ds: DatasetReader, window: Window) -> Valid:
+        """What the mask of the file says, its other marks of no data apart."""
+
         def read(part: Window) -> NDArray[Any]:
             found: NDArray[Any] = ds.read_masks(self.bands.indexes[0], window=_gdal_window(part))
             return found
@@ -97,10 +95,10 @@ class RawReader:
         try:
             mask = read(window)
         except gdal_errors() as error:
-            if not self.skip_bad or is_memory(error):
+            if not self.skip_bad:
                 raise self._fault(ds, window, error) from error
             mask = np.zeros((window.height, window.width), np.uint8)
-            self._block_by_block(ds, read, window, mask)
+            self._block_by_block(read, window, mask)
         return None if mask.all() else mask != 0
 
     def _samples(
@@ -113,18 +111,14 @@ class RawReader:
         try:
             return read(window), None
         except gdal_errors() as error:
-            if not self.skip_bad or is_memory(error):
+            if not self.skip_bad:
                 raise self._fault(ds, window, error) from error
         dtype = np.result_type(*(ds.dtypes[i - 1] for i in indexes))
         out = np.zeros((len(indexes), window.height, window.width), dtype)
-        return out, self._block_by_block(ds, read, window, out)
+        return out, self._block_by_block(read, window, out)
 
     def _block_by_block(
-        self,
-        ds: DatasetReader,
-        read: Callable[[Window], NDArray[Any]],
-        window: Window,
-        out: NDArray[Any],
+        self, read: Callable[[Window], NDArray[Any]], window: Window, out: NDArray[Any]
     ) -> NDArray[np.bool_]:
         """Fill ``out`` with the blocks that can be decoded; where that was possible."""
         good = np.ones((window.height, window.width), bool)
@@ -134,8 +128,8 @@ class RawReader:
             try:
                 out[..., rows, columns] = read(part)
             except gdal_errors() as error:
-                if is_memory(error):
-                    raise self._fault(ds, part, error) from error
+                if (fault := system_fault(self.view.source, error)) is not None:
+                    raise fault from error
                 good[rows, columns] = False
                 self.bad.add((part.row - part.row % self.block[0], part.col - part.col % self.block[1]))
         return good
@@ -149,18 +143,10 @@ class RawReader:
         ]
 
     def _fault(self, ds: DatasetReader, window: Window, error: BaseException) -> RsovError:
-        """Say what is wrong: file changed, memory out, codec missing, or which block is damaged."""
+        """Say what is wrong: the system or the whole file, a codec missing, or which block is damaged."""
         source = self.view.source
-        if isinstance(error, RsovError):
-            return error
-        try:
-            now = Fingerprint.of(source.path.stat())
-        except OSError:
-            return changed_error(source, "it was removed")
-        if now != source.fingerprint:
-            return changed_error(source, f"{source.fingerprint.size} bytes at the start, {now.size} now")
-        if is_memory(error):
-            return memory_error(source, error)
+        if (fault := system_fault(source, error)) is not None:
+            return fault
         text = deepest(error)
         if (
             "codec" in text.lower()
@@ -243,8 +229,9 @@ class Decoder:
 
     def validity(self, ds: DatasetReader, window: Window) -> Valid:
         """Validity alone."""
-        if self.raw.bands.mask.kind == "mask" and not self.raw.bands.mask.finite and not self.raw.skip_bad:
-            return self.raw._mask(ds, window)
+        raw, plan = self.raw, self.raw.bands.mask
+        if plan.kind == "mask" and not plan.finite and not raw.skip_bad and raw.bands.opaque is None:
+            return raw.mask(ds, window)
         return self.decode(ds, window)[1]
 
     def colours(self, raw: NDArray[Any]) -> NDArray[np.uint8]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 import warnings
@@ -14,7 +15,7 @@ from affine import Affine
 
 from rsov.errors import InputError, ResourceError, RsovError
 from rsov.raster.env import forbidden_drivers
-from rsov.raster.preflight import Fingerprint, Source
+from rsov.raster.preflight import Fingerprint, Source, unreadable
 from rsov.types import Grid
 
 if TYPE_CHECKING:
@@ -159,6 +160,28 @@ def upright(orientation: int, width: int, height: int, crs: CRS) -> Warp:
     return Warp(grid, crs, affine, exact=True, nearest=True, add_alpha=False)
 
 
+def system_fault(source: Source, error: BaseException) -> RsovError | None:
+    """What ails the system or the file as a whole when GDAL cannot read; None if the place read is damaged.
+
+    GDAL does not pass on the system's error numbers, so the file is opened once more: out of handles, a lost
+    share, a removed file show then. ``EIO`` alone is a bad sector, which is damage.
+    """
+    try:
+        with source.path.open("rb") as file:
+            file.read(1)
+            now = Fingerprint.of(os.fstat(file.fileno()))
+    except OSError as fault:
+        removed = isinstance(fault, FileNotFoundError)
+        return changed_error(source, "it was removed") if removed else unreadable(source.path, fault)
+    if now != source.fingerprint:
+        return changed_error(source, f"{source.fingerprint.size} bytes at the start, {now.size} now")
+    if is_memory(error):
+        return memory_error(source, error)
+    if isinstance(error, OSError) and error.errno not in (None, errno.EIO):
+        return unreadable(source.path, error)
+    return None
+
+
 def deepest(error: BaseException) -> str:
     """GDAL's own words: the message at the bottom of a chain of exceptions."""
     while True:
@@ -170,8 +193,8 @@ def deepest(error: BaseException) -> str:
 
 def open_error(source: Source, error: BaseException) -> RsovError:
     """Why GDAL did not open a file that passed the checks."""
-    if is_memory(error):
-        return memory_error(source, error)
+    if (fault := system_fault(source, error)) is not None:
+        return fault
     if source.directory is not None and source.directory.compression not in (1, 5, 7, 8, 32773, 32946):
         return codec_error(source, error)
     return InputError(
