@@ -114,6 +114,57 @@ def test_a_foreign_file_is_no_checkpoint(tmp_path: Path) -> None:
         run_loop(trainee(), SETTINGS, tmp_path)
 
 
+def test_a_checkpoint_that_was_cut_is_refused(tmp_path: Path) -> None:
+    run_loop(trainee(), replace(SETTINGS, steps=1), tmp_path)
+    path = tmp_path / LAST
+    whole = path.read_bytes()
+    for size in (0, 5, 200, len(whole) - 1):
+        path.write_bytes(whole[:size])
+        with pytest.raises(ModelError, match="cannot be read"):
+            run_loop(trainee(), SETTINGS, tmp_path)
+        with pytest.raises(ModelError, match="cannot be read"):
+            load_weights(path)
+
+
+class Wider(Tiny):
+    """The same names, other shapes."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.head = nn.Conv2d(4, 3, 1)
+
+
+class Longer(Tiny):
+    """A layer more."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.more = nn.Conv2d(2, 2, 1)
+
+
+@pytest.mark.parametrize("other", [Wider, Longer])
+def test_a_checkpoint_of_another_network_is_refused(tmp_path: Path, other: type[Tiny]) -> None:
+    run_loop(trainee(), replace(SETTINGS, steps=1), tmp_path)
+    with pytest.raises(ModelError, match="another network"):
+        run_loop(replace(trainee(), network=other()), SETTINGS, tmp_path)
+
+
+def test_a_run_does_not_go_on_with_another_note(tmp_path: Path) -> None:
+    one = replace(SETTINGS, steps=1)
+    made, other = {"rate": "1", "data": "a"}, {"rate": "2", "data": "a", "boost.b": "3"}
+    run_loop(trainee(), one, tmp_path, note=made)
+    with pytest.raises(UsageError) as caught:
+        run_loop(trainee(), SETTINGS, tmp_path, note=other)
+    assert caught.value.why == "rate was 1, is 2; boost.b was not there, is 3"
+    assert run_loop(trainee(), SETTINGS, tmp_path, note=made) == 20
+    assert run_loop(trainee(), one, tmp_path, note=other, resume=False) == 1
+
+
+def test_a_checkpoint_without_a_note_goes_on(tmp_path: Path) -> None:
+    run_loop(trainee(), replace(SETTINGS, steps=1), tmp_path)
+    assert run_loop(trainee(), SETTINGS, tmp_path, note={"rate": "1"}) == 20
+
+
 def test_the_average_lies_between_old_and_new_and_copies_counters(tmp_path: Path) -> None:
     network = Tiny()
     average = Average(network, 0.5)

@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import functools
+import hashlib
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
@@ -21,8 +22,9 @@ from rsov.datasets.sets import IGNORE, DataSet, find_sets
 from rsov.errors import InputError
 from rsov.jobs.train.closed import ClosedLoss, ClosedNetwork
 from rsov.jobs.train.contrast import Contrast, contrast_loss
-from rsov.jobs.train.loop import LoopSettings, Loss, Trainee, run_loop
+from rsov.jobs.train.loop import MAY_CHANGE, LoopSettings, Loss, Trainee, run_loop
 from rsov.jobs.train.points import sample_points
+from rsov.jobs.train.recipe import flat
 from rsov.models.bundled.network import BundledNetwork, NetworkShape, channels_last
 from rsov.models.bundled.trunk_weights import load_trunk_weights
 from rsov.text.concepts import concepts, negative_concepts
@@ -60,6 +62,9 @@ def training_sets(data_dir: Path, exclude: Sequence[str] = (), pictures: Sequenc
     """The sets whose licence lets weights be given away (bundle yes or cite) and that have train pictures.
 
     Left out are the sets in `exclude` and the `pictures`, given as `set/file`.
+
+    Raises:
+        InputError: nothing is left, or a set or picture to leave out is not there.
     """
     found, _ = find_sets(data_dir)
     kept = [
@@ -131,6 +136,16 @@ def _text_loss(sets: Sequence[DataSet], recipe: Recipe) -> BundledLoss:
     return BundledLoss(Contrast(sets, negatives, table, vectors), recipe)
 
 
+def _note(recipe: Recipe, sets: Sequence[DataSet]) -> dict[str, str]:
+    """What the steps are made of: the recipe, and of each set its classes and files (name, GSD, sizes)."""
+    note = {key: value for key, value in flat(recipe).items() if key.removeprefix("loop.") not in MAY_CHANGE}
+    for item in sets:
+        files = [(r.name, r.gsd, r.image.stat().st_size, r.label.stat().st_size) for r in item.train]
+        digest = hashlib.sha256(repr((item.classes, files)).encode()).hexdigest()[:8]
+        note[f"data {item.name}"] = f"{len(files)} pictures, {len(item.classes)} classes ({digest})"
+    return note
+
+
 def train_bundled(
     recipe: Recipe,
     data_dir: Path,
@@ -140,7 +155,13 @@ def train_bundled(
     report: Callable[[str], None] = lambda _: None,
     should_stop: Callable[[], bool] = lambda: False,
 ) -> int:
-    """Train into `out` (checkpoints, log, cached pictures); returns the steps done."""
+    """Train into `out` (checkpoints, log, cached pictures); returns the steps done.
+
+    Raises:
+        InputError: there is no data set to train on, or one cannot be read.
+        UsageError, ModelError, ResourceError: as :func:`rsov.jobs.train.loop.run_loop`; the recipe (all but
+            `MAY_CHANGE` of the loop) and the data are the note.
+    """
     sets = training_sets(data_dir, recipe.exclude_sets, recipe.exclude_pictures)
     sources = [
         SetSource(item.name, tuple(cache_set(item, item.train, out / "cache", report))) for item in sets
@@ -159,4 +180,5 @@ def train_bundled(
         batch=functools.partial(sampler.batch, size=recipe.batch),
         loss=made[1],
     )
-    return run_loop(trainee, recipe.loop, out, resume=resume, should_stop=should_stop)
+    note = _note(recipe, sets)
+    return run_loop(trainee, recipe.loop, out, resume=resume, note=note, should_stop=should_stop)

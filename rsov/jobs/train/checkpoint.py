@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import json
 import os
-from typing import TYPE_CHECKING
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
 
 import torch
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from rsov.errors import ModelError
+from rsov.errors import ModelError, UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
     from pathlib import Path
 
 _FORMAT = "rsov-checkpoint-1"
+_SHOWN = 3  # differences that a message names
 
 
 class Average:
@@ -62,18 +64,22 @@ def save_checkpoint(
 
 
 def load_checkpoint(
-    path: Path, network: nn.Module, average: Average | None, optimiser: torch.optim.Optimizer | None
+    path: Path,
+    network: nn.Module,
+    average: Average | None,
+    optimiser: torch.optim.Optimizer | None,
+    note: Mapping[str, str] | None = None,
 ) -> int:
-    """Fill network, average and optimiser from a checkpoint; returns the number of steps done."""
-    with safe_open(path, framework="pt") as source:
-        metadata = source.metadata() or {}
-        if metadata.get("format") != _FORMAT:
-            raise ModelError(
-                "E-checkpoint", "this is no checkpoint of rsov", where=str(path), fix="start without --resume"
-            )
-        names = list(source.keys())
-        tensors = {key: source.get_tensor(key) for key in names}
-    network.load_state_dict(_under(tensors, "network/"))
+    """Fill network, average and optimiser from a checkpoint; returns the number of steps done.
+
+    Raises:
+        UsageError: the checkpoint has a note, one is given, and they differ.
+        ModelError: the file is no checkpoint, is damaged, or belongs to another network.
+    """
+    with _opened(path) as (source, metadata):
+        _check_note(path, json.loads(metadata.get("note", "{}")), note or {})
+        tensors = _tensors(source, "")
+    fill(network, _under(tensors, "network/"), path)
     if average is not None:
         average.values = _under(tensors, "average/")
     if optimiser is not None:
@@ -82,11 +88,64 @@ def load_checkpoint(
 
 
 def load_weights(path: Path) -> dict[str, Tensor]:
-    """The averaged weights of a checkpoint: better than those of the last step (docs/model-card.md)."""
-    prefix = "average/"
-    with safe_open(path, framework="pt") as source:
-        names = [name for name in list(source.keys()) if name.startswith(prefix)]
-        return {name.removeprefix(prefix): source.get_tensor(name) for name in names}
+    """The averaged weights of a checkpoint: better than those of the last step (docs/model-card.md).
+
+    Raises:
+        ModelError: the file is no checkpoint, or is damaged.
+    """
+    with _opened(path) as (source, _):
+        return _tensors(source, "average/")
+
+
+def fill(network: nn.Module, state: Mapping[str, Tensor], path: Path) -> None:
+    """Load weights that were read from `path`; raises ModelError where they are another network's."""
+    own = network.state_dict()
+    shapes = [{key: tuple(value.shape) for key, value in each.items()} for each in (own, state)]
+    odd = sorted(key for key, _ in shapes[0].items() ^ shapes[1].items())
+    if odd:
+        raise _refused(path, "the checkpoint belongs to another network", f"they differ in {odd[0]}")
+    network.load_state_dict(state)
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[tuple[Any, dict[str, str]]]:
+    """The tensors and the metadata of a checkpoint."""
+    try:
+        with safe_open(path, framework="pt") as source:
+            metadata = source.metadata() or {}
+            if metadata.get("format") != _FORMAT:
+                raise _refused(path, "this is no checkpoint of rsov")
+            yield source, metadata
+    except (SafetensorError, OSError) as error:
+        raise _refused(path, "the checkpoint cannot be read", str(error)) from error
+
+
+def _refused(path: Path, what: str, why: str = "") -> ModelError:
+    fix = "start the training anew with --restart, or name another checkpoint"
+    return ModelError("E-checkpoint", what, where=str(path), why=why, fix=fix)
+
+
+def _check_note(path: Path, old: Mapping[str, str], new: Mapping[str, str]) -> None:
+    """Steps made by two recipes are no training; checkpoints without a note are taken as they are."""
+    if not old or not new:
+        return
+    changed = [key for key in {**old, **new} if old.get(key) != new.get(key)]
+    if changed:
+        shown = [f"{key} was {old.get(key, 'not there')}, is {new.get(key, 'not there')}" for key in changed]
+        more = f", and {len(shown) - _SHOWN} more" if len(shown) > _SHOWN else ""
+        raise UsageError(
+            "E-train-changed",
+            "the checkpoint was made with another recipe or other data",
+            where=str(path),
+            why="; ".join(shown[:_SHOWN]) + more,
+            fix="take these back, start anew with --restart, or write to another folder",
+        )
+
+
+def _tensors(source: Any, prefix: str) -> dict[str, Tensor]:
+    """Those of an open file whose names begin with a prefix, without it."""
+    names = [name for name in list(source.keys()) if name.startswith(prefix)]
+    return {name.removeprefix(prefix): source.get_tensor(name) for name in names}
 
 
 def _under(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:

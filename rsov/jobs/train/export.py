@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from safetensors import safe_open
 
 from rsov.jobs.train.bundled import training_sets
-from rsov.jobs.train.checkpoint import load_weights
+from rsov.jobs.train.checkpoint import fill, load_weights
 from rsov.models.bundled.network import SIZE_MULTIPLE, STRIDE, BundledNetwork, NetworkShape
 from rsov.models.bundled.weights import NAME, BundledCard, save_bundled
 from rsov.text import encoder
@@ -38,13 +38,17 @@ def export_bundle(
     gsd_range: tuple[float, float] = GSD_RANGE,
     temperature: float = TEMPERATURE,
 ) -> BundledCard:
-    """Write the averaged weights of a checkpoint as a bundle."""
+    """Write the averaged weights of a checkpoint as a bundle.
+
+    Raises:
+        ModelError: the checkpoint cannot be read, or has a layer of classes per set (`closed = true`).
+    """
     state = load_weights(checkpoint)
     with safe_open(checkpoint, framework="pt") as source:
         steps = int((source.metadata() or {}).get("step", "0"))
     shape = NetworkShape()
     network = BundledNetwork(shape)
-    network.load_state_dict(state)
+    fill(network, state, checkpoint)
     card = BundledCard(
         name=NAME,
         version=version,

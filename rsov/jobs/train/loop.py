@@ -46,6 +46,12 @@ class LoopSettings:
     seed: int = 0
 
 
+MAY_CHANGE = frozenset(
+    {"steps", "decay_steps", "save_every", "keep_every", "log_every", "workers", "threads"}
+)
+"""Settings that may differ where a run goes on: when it ends and how it runs, not what a step does."""
+
+
 @dataclass(frozen=True)
 class Trainee(Generic[B]):
     """What is trained: the network, the learning rate of a parameter by its name, batches by step, the loss.
@@ -85,7 +91,13 @@ def run_loop(
     """Train until `settings.steps`, or until `should_stop`; returns the number of steps done.
 
     Writes `last.safetensors`, one kept checkpoint every `keep_every` steps and `log.csv` into `out`. A run
-    that was cut off goes on from `last.safetensors` and gives the same weights as one that was not.
+    that was cut off goes on from `last.safetensors` and gives the same weights as one that was not. `note`
+    says what the steps are made of: a checkpoint with another one is refused.
+
+    Raises:
+        UsageError: the checkpoint in `out` has another note.
+        ModelError: it is no checkpoint, is damaged, or belongs to another network; or the training diverged.
+        ResourceError: a loader process ended.
     """
     out.mkdir(parents=True, exist_ok=True)
     keep_freed_memory()
@@ -95,7 +107,9 @@ def run_loop(
     optimiser = make_optimiser(network, trainee.rate, settings.weight_decay)
     average = Average(network, settings.average)
     step = (
-        load_checkpoint(out / LAST, network, average, optimiser) if resume and (out / LAST).is_file() else 0
+        load_checkpoint(out / LAST, network, average, optimiser, note)
+        if resume and (out / LAST).is_file()
+        else 0
     )
     schedule = Schedule(settings.steps, settings.decay_steps, settings.warmup_steps)
     log = _Log(out / LOG, settings.log_every)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import tomllib
 from collections.abc import Mapping, Sequence
 from importlib import resources
@@ -67,8 +68,23 @@ def _override(table: dict[str, Any], changes: Sequence[str]) -> None:
         place[last] = value
 
 
+def flat(recipe: Any) -> dict[str, str]:
+    """Every key of a recipe as `--set` names it, with its value as JSON."""
+    found: dict[str, str] = {}
+    for key, value in dataclasses.asdict(recipe).items():
+        inner = value.items() if isinstance(value, Mapping) else None
+        found |= (
+            {key: json.dumps(value)} if inner is None else {f"{key}.{k}": json.dumps(v) for k, v in inner}
+        )
+    return found
+
+
 def load_recipe(kind: type[R], path: Path | None, shipped: str, changes: Sequence[str] = ()) -> R:
-    """Read a recipe file, or the shipped one, and apply `key=value` changes (dots go into tables)."""
+    """Read a recipe file, or the shipped one, and apply `key=value` changes (dots go into tables).
+
+    Raises:
+        UsageError: the file cannot be read, or a key or a value is not one of the recipe.
+    """
     try:
         if path is None:
             text = (
