@@ -30,7 +30,7 @@ import torch
 
 from rsov.datasets.sets import DataSet, PictureRef, find_sets
 from rsov.engine.runtime import keep_freed_memory
-from rsov.jobs.train.checkpoint import load_weights
+from rsov.jobs.train.checkpoint import fill, load_weights
 from rsov.jobs.train.closed import ClosedNetwork
 from rsov.jobs.train.evaluate import Answer, Reader, Score, ready, score_set
 from rsov.jobs.train.export import GSD, GSD_RANGE, TEMPERATURE
@@ -50,19 +50,26 @@ def pictures_of(dataset: DataSet) -> tuple[str, tuple[PictureRef, ...]]:
 
 @dataclass(frozen=True)
 class Subject:
-    """What is measured: a network, how it reads, its temperature, and layers of classes if it has such."""
+    """What is measured: a network, how it reads, its temperature, and layers of classes if it has such.
+
+    `heads` are named by the folders of the sets that they were trained on.
+    """
 
     network: BundledNetwork
     reader: Reader
     temperature: float
     heads: Mapping[str, Answer] | None = None
 
+    def answers(self, dataset: DataSet) -> bool:
+        """Whether there is anything to ask about a set: words can name all of them."""
+        return self.heads is None or (dataset.kind == "dense" and dataset.folder.name in self.heads)
+
     def record(self, dataset: DataSet, part: str, refs: Sequence[PictureRef]) -> dict[str, Any]:
         """The figures of a set."""
         if self.heads is None:
             scores = score_set(self.network, refs, self.reader, questions(dataset))
             return record(dataset, part, scores, self.temperature)
-        head = self.heads[dataset.name]
+        head = self.heads[dataset.folder.name]
         question = legend_question("bag", dataset, whole_bag)
         bag = score_set(self.network, refs, self.reader, [question], lambda *_: head)["bag"]
         iou = _named(bag, bag.iou)
@@ -80,7 +87,7 @@ def load(path: Path | None, dtype: torch.dtype) -> Subject:
         heads: dict[str, Answer] = {name: head.to(dtype) for name, head in closed.heads.items()}
         return Subject(ready(closed.network, dtype), reader, TEMPERATURE, heads)
     network = BundledNetwork()
-    network.load_state_dict(state)
+    fill(network, state, path)
     return Subject(ready(network, dtype), reader, TEMPERATURE)
 
 
@@ -207,7 +214,7 @@ def main() -> int:
         if not refs:
             without.append(dataset.name)
             continue
-        if subject.heads is not None and (dataset.kind == "single" or dataset.name not in subject.heads):
+        if not subject.answers(dataset):
             continue
         records[dataset.name] = row = subject.record(dataset, part, refs)
         print(line(dataset.name, dataset.kind, part, row), flush=True)

@@ -5,13 +5,15 @@
 For each region of `benchmarks/regions.toml` the bundled model is trained without any of its sets (a run that
 was cut off goes on from its checkpoint in WORK), then all pictures of these sets are measured, and the sets
 of bundle `no` beside them: mIoU with the set's legend as prompts, and against the background vocabulary. The
-last lines are the means over the left-out sets of all regions, and over the others.
+last lines are the means over the left-out sets of all regions, and over the others. With `--set closed=true`
+only left-out pictures of sets that were trained on can be measured: no other set has a layer of classes.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import math
 import subprocess
 import sys
 import tomllib
@@ -27,7 +29,7 @@ from rsov.engine.runtime import keep_freed_memory
 from rsov.jobs.train.loop import LAST
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
 REGIONS = Path(__file__).with_name("regions.toml")
 
@@ -79,6 +81,13 @@ def train(region: Region, data: Path, out: Path, recipe: Path | None, changes: S
     subprocess.run(command, check=True, stdout=sys.stderr)
 
 
+def line(name: str, title: str, row: Mapping[str, Any]) -> str:
+    """One row of the table, in per cent; `-` where there is no figure."""
+    values = [row.get(key, math.nan) for key in ("miou", "miou_background")]
+    cells = [f"{'-':>6s}" if math.isnan(value) else f"{100 * value:6.1f}" for value in values]
+    return f"{name:12s} {title:28s} {' '.join(cells)}"
+
+
 def main() -> int:
     regions = read_regions()
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -99,20 +108,16 @@ def main() -> int:
         train(region, options.data, out, options.recipe, options.set)
         subject = load(out / "training" / LAST, torch.bfloat16)
         records[name] = {}
-        for dataset in (*region.held(found), *never):
+        for dataset in filter(subject.answers, (*region.held(found), *never)):
             row = records[name][dataset.name] = subject.record(dataset, "all", dataset.val)
             row["left_out"] = dataset.bundle != "no"
-            print(
-                f"{name:12s} {dataset.name:28s} {100 * row['miou']:6.1f} {100 * row['miou_background']:6.1f}",
-                flush=True,
-            )
+            print(line(name, dataset.name, row), flush=True)
         if options.json:
             options.json.write_text(json.dumps(records, indent=1), encoding="utf-8")
     left = [row for rows in records.values() for row in rows.values() if row["left_out"]]
     others = [row for rows in records.values() for row in rows.values() if not row["left_out"]]
     for title, rows in (("left-out sets", left), ("sets of bundle no", others)):
-        mean = means(rows)
-        print(f"{'mean':12s} {title:28s} {100 * mean['miou']:6.1f} {100 * mean['miou_background']:6.1f}")
+        print(line("mean", title, means(rows)))
     return 0
 
 

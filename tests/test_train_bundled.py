@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+import shutil
 import subprocess
 import sys
 from dataclasses import replace
@@ -14,11 +16,14 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file
 
+from benchmarks import transfer
+from benchmarks.quality import load
 from benchmarks.transfer import Region, read_regions
+from rsov.cli import main
 from rsov.datasets.crops import CropSettings
 from rsov.datasets.sets import IGNORE, SetClass, read_set
 from rsov.datasets.synthetic import CLASSES, draw_scene
-from rsov.errors import InputError
+from rsov.errors import InputError, ModelError
 from rsov.jobs.train.bundled import Recipe, train_bundled, training_sets
 from rsov.jobs.train.checkpoint import load_weights
 from rsov.jobs.train.closed import ClosedNetwork
@@ -172,6 +177,63 @@ def test_other_seeds_give_other_weights(data: Path, tmp_path: Path) -> None:
     train_bundled(replace(one, seed=2), data, tmp_path / "2")
     first, second = load_file(tmp_path / "1" / LAST), load_file(tmp_path / "2" / LAST)
     assert not torch.equal(first["network/project.weight"], second["network/project.weight"])
+
+
+@pytest.fixture(scope="module")
+def recipe(tmp_path_factory) -> Path:
+    """The recipe of these tests, of a single step, as a file."""
+    path = tmp_path_factory.mktemp("recipe") / "tiny.toml"
+    path.write_text(
+        "batch = 2\n[loop]\nsteps = 1\ndecay_steps = 1\nwarmup_steps = 1\nworkers = 0\n"
+        "[crops]\nsize = 64\npoints = 64\n",
+        encoding="utf-8",
+    )
+    return path
+
+
+def test_the_command_goes_on_with_the_same_recipe_and_data_only(
+    data: Path, recipe: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    own = tmp_path / "data"
+    shutil.copytree(data, own)
+    call = ["train", "bundled", str(recipe), "--data", str(own), "-o", str(tmp_path / "out")]
+    assert main(call) == 0
+    assert capsys.readouterr().out == f"{tmp_path / 'out' / 'bundled.safetensors'}\n"
+    assert load_bundled(tmp_path / "out" / "bundled.safetensors")[1].data_sets == ("drawn",)
+    assert main([*call, "--set", "loop.steps=2", "--set", "loop.log_every=1"]) == 0
+    assert main([*call, "--set", "text_noise=0.2", "--set", "closed=true", "--set", "loop.average=0.9"]) == 2
+    shown = capsys.readouterr().err
+    assert all(key in shown for key in ("text_noise was 0.1, is 0.2", "closed", "loop.average"))
+    text = (own / "drawn" / "dataset.toml").read_text(encoding="utf-8")
+    (own / "drawn" / "dataset.toml").write_text(text.replace("gsd_m = 0.4", "gsd_m = 0.5"), encoding="utf-8")
+    assert main(call) == 2
+    assert "data drawn" in capsys.readouterr().err
+
+
+def test_a_layer_of_classes_ends_as_a_checkpoint(
+    data: Path, recipe: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    call = ["train", "bundled", str(recipe), "--data", str(data), "-o", str(tmp_path)]
+    assert main([*call, "--set", "closed=true"]) == 0
+    shown = capsys.readouterr()
+    assert shown.out == f"{tmp_path / 'training' / LAST}\n"
+    assert "benchmarks/quality.py" in shown.err
+    assert not list(tmp_path.glob("bundled.*"))
+    with pytest.raises(ModelError, match="another network"):
+        export_bundle(tmp_path / "training" / LAST, tmp_path / "b.safetensors", version="1", data_sets=[])
+    subject = load(tmp_path / "training" / LAST, torch.float32)
+    assert [subject.answers(read_set(data / name)) for name in ("drawn", "foreign")] == [True, False]
+
+
+def test_a_transfer_of_layers_of_classes_measures_what_they_can_answer(
+    data: Path, recipe: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch
+) -> None:
+    monkeypatch.setattr(transfer, "read_regions", lambda: {"here": Region("here", (), ("drawn/b.png",))})
+    call = ["--data", str(data), "--work", str(tmp_path), "--recipe", str(recipe), "--set", "closed=true"]
+    monkeypatch.setattr(sys, "argv", ["transfer", *call, "--json", str(tmp_path / "t.json")])
+    assert transfer.main() == 0
+    assert list(json.loads((tmp_path / "t.json").read_text())["here"]) == ["drawn/b.png"]
+    assert re.search(r"mean +left-out sets +\d+\.\d +-\n", capfd.readouterr().out)
 
 
 def test_the_benchmark_prints_a_table(data: Path, tmp_path: Path) -> None:

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from rsov.commands.parser import CONTEXT, SectionedCommand
 
+if TYPE_CHECKING:
+    from rsov.jobs.train.bundled import Recipe
+
 app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
 
 EPILOG = """
 The folder of -o gets bundled.safetensors and its card, and training/ with
-checkpoints and log. The same call goes on where an earlier one was stopped.
+checkpoints and log. The same call goes on where an earlier one was stopped;
+with another recipe or other data it needs --restart or another folder.
 
 Examples:
   rsov train bundled --data data/ -o own/
@@ -68,33 +72,19 @@ def train(
 ) -> int:
     """Translate, call, print."""
     del what  # there is one
+    _check(data, given, recipe)
     from rsov.commands.signals import stopping
-    from rsov.errors import InputError, Interrupted, UsageError
+    from rsov.engine.runtime import prepare_environment
+    from rsov.errors import Interrupted
     from rsov.jobs.stop import Stop
     from rsov.term import emit, say
 
-    if given and recipe:
-        raise UsageError(
-            "E-option-conflict", f"two recipes: {given} and --recipe {recipe}", fix="leave one of the two"
-        )
-    if not Path(data).is_dir():
-        raise InputError(
-            "E-train-data",
-            f"{data} is no folder",
-            where="--data",
-            fix="give the folder that holds the data sets",
-        )
-    from rsov.engine.runtime import prepare_environment
-
     prepare_environment()
-    from rsov.jobs.train.bundled import Recipe, train_bundled, training_sets
-    from rsov.jobs.train.export import export_bundle
-    from rsov.jobs.train.loop import LAST
+    from rsov.jobs.train.bundled import Recipe, train_bundled
     from rsov.jobs.train.recipe import load_recipe
 
-    settings = load_recipe(
-        Recipe, Path(chosen) if (chosen := recipe or given) else None, "bundled", change or []
-    )
+    chosen = recipe or given
+    settings = load_recipe(Recipe, Path(chosen) if chosen else None, "bundled", change or [])
     folder, stop = Path(output), Stop()
     with stopping(stop, say, deadline_s=None):
         train_bundled(
@@ -107,8 +97,38 @@ def train(
         )
     if stop.event.is_set():
         raise Interrupted(stop.exit_code, "stopped; the same command goes on from the last checkpoint")
-    target = folder / "bundled.safetensors"
-    names = [item.name for item in training_sets(Path(data), settings.exclude_sets)]
-    export_bundle(folder / "training" / LAST, target, version="own", data_sets=names)
-    emit(str(target))
+    emit(str(_written(settings, Path(data), folder)))
     return 0
+
+
+def _check(data: str, given: str | None, recipe: str | None) -> None:
+    """What can be said before anything heavy is loaded."""
+    from rsov.errors import InputError, UsageError
+
+    if given and recipe:
+        raise UsageError(
+            "E-option-conflict", f"two recipes: {given} and --recipe {recipe}", fix="leave one of the two"
+        )
+    if not Path(data).is_dir():
+        raise InputError(
+            "E-train-data",
+            f"{data} is no folder",
+            where="--data",
+            fix="give the folder that holds the data sets",
+        )
+
+
+def _written(settings: Recipe, data: Path, folder: Path) -> Path:
+    """The bundle of a training that is done, or its checkpoint where there can be no bundle."""
+    from rsov.jobs.train.bundled import training_sets
+    from rsov.jobs.train.export import export_bundle
+    from rsov.jobs.train.loop import LAST
+    from rsov.term import say
+
+    checkpoint, target = folder / "training" / LAST, folder / "bundled.safetensors"
+    if settings.closed:
+        say("closed = true knows no words: no bundle, but a checkpoint for benchmarks/quality.py --model")
+        return checkpoint
+    sets = training_sets(data, settings.exclude_sets, settings.exclude_pictures)
+    export_bundle(checkpoint, target, version="own", data_sets=[item.name for item in sets])
+    return target
