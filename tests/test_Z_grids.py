@@ -318,6 +318,13 @@ def test_bad_areas_of_interest(tmp_path: Path) -> None:
     with pytest.raises(InputError) as caught:
         scene(path, aoi=far)
     assert caught.value.id == "E-aoi-overlap"
+    assert "does not touch the picture" in caught.value.what
+    corner = polygon(tmp_path / "corner.geojson", TRIANGLE, 32632)
+    for part in ({"window": Window(62, 62, 2, 2)}, {"bounds": (500_031, 5_599_968, 500_032, 5_599_969)}):
+        with pytest.raises(InputError) as caught:
+            scene(path, aoi=corner, **part)
+        assert caught.value.id == "E-aoi-overlap"
+        assert "--bounds or --window" in caught.value.what
     assert caught.value.fix
     (tmp_path / "text.geojson").write_text("nothing")
     for no_vectors in (tmp_path / "text.geojson", path, tmp_path):

@@ -87,8 +87,8 @@ def _edges(window: Window) -> tuple[int, int, int, int]:
     return window.col, window.row, window.right, window.bottom
 
 
-def read_aoi(path: Path, grid: Grid) -> AreaOfInterest:
-    """Read the polygons of a vector file into the pixel coordinates of ``grid``.
+def read_aoi(path: Path, grid: Grid, region: Window) -> AreaOfInterest:
+    """Read the polygons of a vector file into pixel coordinates of ``grid``, of which ``region`` is mapped.
 
     Raises:
         InputError: not readable, no polygons, several layers, no CRS on one side only, or no overlap.
@@ -118,12 +118,15 @@ def read_aoi(path: Path, grid: Grid) -> AreaOfInterest:
             part for part in shapely.get_parts(shapely.get_parts(moved)) if part.geom_type == "Polygon"
         ]
     aoi = AreaOfInterest(polygons) if polygons else None
-    box = aoi.extent().intersect(grid.window) if aoi is not None else None
-    if aoi is None or box is None or not box.width * box.height or aoi.outside(grid.window):
+    box = aoi.extent().intersect(region) if aoi is not None else None
+    if aoi is None or box is None or not box.width * box.height or aoi.outside(region):
+        whole = region == grid.window
+        part = "the picture" if whole else "the part of the picture asked for with --bounds or --window"
         raise InputError(
             "E-aoi-overlap",
-            f"the area of interest in {path} does not touch the picture",
-            fix="check its CRS, or look at both in a GIS",
+            f"the area of interest in {path} does not touch {part}",
+            fix="check its CRS, or look at both in a GIS"
+            + ("" if whole else "; or leave one of the two out"),
         )
     return aoi
 

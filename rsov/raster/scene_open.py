@@ -301,7 +301,7 @@ def _mapped(opened: _Opened, options: ReadOptions) -> tuple[Window, AreaOfIntere
     region = crop_window(grid, options)
     if options.aoi is None:
         return region, None
-    aoi = read_aoi(options.aoi, grid)
+    aoi = read_aoi(options.aoi, grid, region)
     return region.intersect(aoi.extent()), aoi
 
 
