@@ -19,6 +19,7 @@ from rsov.raster.radiometry import (
     SETTLING_PIXELS,
     estimate,
     parse_rule,
+    percentile_pair,
 )
 from rsov.types import Notices, Window
 from tests.support.rasters import ids, read, scene, texture, valid, write
@@ -212,6 +213,12 @@ def test_Z35_transparent_palette_entries_are_invalid_beside_a_mask(tmp_path: Pat
             reader.read(opened.output_grid.window)
         found = reader.valid(opened.output_grid.window)
     assert (found == ((indices[0] != 2) & (inner > 0))).all()
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "uint16", "float32"])
+def test_percentiles_of_0_and_100_are_the_least_and_greatest_values(dtype: str) -> None:
+    values = np.arange(50, 90).astype(dtype) * (1 if dtype == "uint8" else 100)
+    assert percentile_pair(values, 0, 100) == (values.min(), values.max())
 
 
 def test_Z36_miniswhite_is_turned_over(tmp_path: Path) -> None:

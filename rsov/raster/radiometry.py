@@ -169,7 +169,8 @@ def percentile_pair(values: NDArray[Any], low: float, high: float) -> tuple[floa
         counts = np.zeros(np.iinfo(values.dtype).max + 1, np.int64)
         count_values(values.reshape(1, 1, -1), np.ones((1, values.size), bool), counts)
         share = np.cumsum(counts) / values.size
-        return float(np.searchsorted(share, low / 100)), float(np.searchsorted(share, high / 100))
+        low, high = max(low / 100, share[share > 0][0]), high / 100  # of 0 %, the least that occurs
+        return float(np.searchsorted(share, low)), float(np.searchsorted(share, high))
     pair = np.percentile(values, [low, high], method="inverted_cdf")
     return float(pair[0]), float(pair[1])
 
