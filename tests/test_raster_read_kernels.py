@@ -77,12 +77,12 @@ def test_area_average_of_whole_factors_is_scikit_images(fy: int, fx: int, rows: 
     assert valid.all()
 
 
-def test_area_average_of_masked_pixels_is_the_weighted_mean() -> None:
+@pytest.mark.parametrize("scale", [(3.7, 2.3), (3.0, 0.75), (0.375, 2.5)])
+def test_area_average_of_masked_pixels_is_the_weighted_mean(scale: tuple[float, float]) -> None:
     rng = np.random.default_rng(5)
     source = rng.integers(0, 256, (3, 60, 50)).astype(np.uint8)
     keep = rng.random((60, 50)) < 0.4
-    scale = (3.7, 2.3)
-    rows, columns = 16, 21
+    rows, columns = int(60 / scale[0]), int(50 / scale[1])
     out, valid = np.full((3, rows, columns), 77, np.uint8), np.empty((rows, columns), bool)
     area_average(source, keep, (0, 0), scale, (0, 0), out, valid)
 

@@ -34,7 +34,8 @@ def area_average(
         source: (B, h, w), pixel (0, 0) lies at ``origin``; covers all that the target needs and the grid has.
         valid: (h, w).
         origin: (row, column) of ``source`` on the source grid.
-        scale: (rows, columns) of the source per target pixel, >= 1.
+        scale: (rows, columns) of the source per target pixel. Where pixels that are not square become square,
+            one of them may be below 1: there a target pixel has the mean of the part that it covers.
         start: (row, column) of ``out`` on the target grid.
         out: (B, H, W), left as it is where no valid pixel lies below.
         out_valid: (H, W), true where at least half of the covered area is valid.
