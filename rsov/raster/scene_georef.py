@@ -235,15 +235,14 @@ def _with_points(ds: DatasetReader, options: ReadOptions, name: str, notices: No
             f"{name} has {len(points)} control points instead of a grid",
             fix=f"gdal_translate/gdalwarp it first (gdalwarp {name} warped.tif), or --gcp warp|keep|ignore",
         )
+    grid = Grid(ds.width, ds.height, Affine.identity(), None)
     if options.gcp == "warp":
         if points_crs is None:
             raise InputError(
                 "E-gcp", f"{name} does not say the CRS of its control points", fix="--gcp ignore"
             )
         _check_plane(points_crs, name)
-        grid = Grid(ds.width, ds.height, Affine.identity(), None)
         return Place(grid, None, "control points, warped", "", tuple(points), points_crs)
-    grid = Grid(ds.width, ds.height, Affine.identity(), None)
     gsd, gsd_how = find_gsd(grid, False, options.gsd, name, notices)
     if options.gcp == "ignore":
         _tell_stated(options.gsd, name, notices)
