@@ -110,11 +110,8 @@ def open_scene(
         raw = _raw_reader(opened, options)
         scale = choose_scale(opened.place.gsd, model_gsd, model_gsd_range, options.work_gsd, notices)
         work = work_grid(grid.width, grid.height, scale)
-        radiometry = stats or _estimated(raw, sample, rule, work.width * work.height)
-        if stats is not None or rule.kind in ("range", "percent"):
-            option = "--stats" if stats is not None else f"--scale {rule.text}"
-            own = _estimated(raw, sample, parse_rule(None))
-            judge_radiometry(radiometry, own, sample, option=option, name=path.name, notices=notices)
+        pixels = work.width * work.height
+        radiometry = _radiometry(raw, sample, rule, stats, pixels, name=path.name, notices=notices)
         decoder = Decoder.build(raw, radiometry)
         out_grid, axis = output_grid(grid, region, options, notices)
         if options.res is not None:  # pixels of the map that reach beyond what was asked for are mapped whole
@@ -303,6 +300,25 @@ def _mapped(opened: _Opened, options: ReadOptions) -> tuple[Window, AreaOfIntere
         return region, None
     aoi = read_aoi(options.aoi, grid, region)
     return region.intersect(aoi.extent()), aoi
+
+
+def _radiometry(
+    raw: RawReader,
+    sample: Sample,
+    rule: Rule,
+    stats: Radiometry | None,
+    pixels: int,
+    *,
+    name: str,
+    notices: Notices,
+) -> Radiometry:
+    """The stated radiometry, else that of the sample; stated numbers are compared with the sample's own."""
+    radiometry = stats or _estimated(raw, sample, rule, pixels)
+    if stats is not None or rule.kind in ("range", "percent"):
+        option = "--stats" if stats is not None else f"--scale {rule.text}"
+        own = _estimated(raw, sample, parse_rule(None))
+        judge_radiometry(radiometry, own, sample, option=option, name=name, notices=notices)
+    return radiometry
 
 
 def _estimated(raw: RawReader, sample: Sample, rule: Rule, pixels: float = math.inf) -> Radiometry:
