@@ -23,8 +23,8 @@ from rsov.cli import main
 from rsov.datasets.crops import CropSettings
 from rsov.datasets.sets import IGNORE, SetClass, read_set
 from rsov.datasets.synthetic import CLASSES, draw_scene
-from rsov.errors import InputError, ModelError
-from rsov.jobs.train.bundled import Recipe, train_bundled, training_sets
+from rsov.errors import InputError, ModelError, UsageError
+from rsov.jobs.train.bundled import Recipe, text_loss, train_bundled, training_sets
 from rsov.jobs.train.checkpoint import load_weights
 from rsov.jobs.train.closed import ClosedNetwork
 from rsov.jobs.train.contrast import Contrast
@@ -32,8 +32,9 @@ from rsov.jobs.train.evaluate import Reader, ready, score_set
 from rsov.jobs.train.export import export_bundle
 from rsov.jobs.train.loop import LAST, LoopSettings
 from rsov.jobs.train.questions import legend_question, one_unseen, questions, unseen, whole_bag
+from rsov.jobs.train.recipe import load_recipe
 from rsov.models.bundled.weights import load_bundled
-from rsov.text.concepts import concepts, negative_concepts
+from rsov.text.concepts import concepts, unambiguous_concepts
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -162,13 +163,28 @@ def test_no_training_draws_a_word_that_is_kept_unseen(data: Path) -> None:
     """Every class of the sets is asked for by words that no bag holds, not even as a set's own synonym."""
     sets = training_sets(data)
     sneaky = replace(sets[0], classes=(*sets[0].classes, SetClass(40, "lake", ("reservoir", "pond"))))
-    texts = set(Contrast.texts([sneaky], negative_concepts(), concepts()))
+    texts = set(Contrast.texts([sneaky], unambiguous_concepts(), concepts()))
     kept = {text for concept in concepts().concepts.values() for text in concept.held_out}
     assert "pond" in texts
     assert not texts & kept
     assert set(unseen(SetClass(0, "lake"))) <= kept
     one, two, three = (tuple(one_unseen(n)(SetClass(0, "lake"))) for n in range(3))
     assert one + two + three == tuple(unseen(SetClass(0, "lake")))
+
+
+def test_negatives_are_those_that_the_recipe_names(data: Path, recipe: Path) -> None:
+    sets = training_sets(data)
+
+    def changed(value: str) -> Recipe:
+        return load_recipe(Recipe, recipe, "", [value])
+
+    wide, narrow = (
+        {each.name for each in text_loss(sets, changed(f"negatives={name}")).contrast.general}
+        for name in ("unambiguous", "background")
+    )
+    assert narrow < wide
+    with pytest.raises(UsageError, match="'background' is wanted, not 'none'"):
+        changed("negatives=none")
 
 
 def test_other_seeds_give_other_weights(data: Path, tmp_path: Path) -> None:

@@ -133,6 +133,6 @@ def background_concepts() -> tuple[Concept, ...]:
     return tuple(c for c in concepts().concepts.values() if c.background)
 
 
-def negative_concepts() -> tuple[Concept, ...]:
-    """The concepts that training contrasts pixels with, in the order of the table."""
+def unambiguous_concepts() -> tuple[Concept, ...]:
+    """The concepts by which every publisher means the same surfaces, in the order of the table."""
     return tuple(c for c in concepts().concepts.values() if not c.vague)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import functools
 import hashlib
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import torch
@@ -27,7 +27,7 @@ from rsov.jobs.train.points import sample_points
 from rsov.jobs.train.recipe import flat
 from rsov.models.bundled.network import BundledNetwork, NetworkShape, channels_last
 from rsov.models.bundled.trunk_weights import load_trunk_weights
-from rsov.text.concepts import concepts, negative_concepts
+from rsov.text.concepts import background_concepts, concepts, unambiguous_concepts
 from rsov.text.encoder import encode
 
 if TYPE_CHECKING:
@@ -41,7 +41,9 @@ _TEXT_STREAM = 7  # keeps the draws of texts apart from those of crops
 class Recipe:
     """Everything that decides the weights, the data aside.
 
-    `closed` trains a layer of classes per set instead of the text space: the yardstick of closed.py.
+    `negatives` are the concepts that pixels are contrasted with: `unambiguous` ones, or only those of the
+    default `background`. `closed` trains a layer of classes per set instead of the text space: the
+    yardstick of closed.py.
     """
 
     loop: LoopSettings
@@ -53,6 +55,7 @@ class Recipe:
     rate_rest: float = 1e-3
     sigmoid_weight: float = 0.25
     text_noise: float = 0.1
+    negatives: Literal["unambiguous", "background"] = "unambiguous"
     exclude_sets: tuple[str, ...] = ()
     exclude_pictures: tuple[str, ...] = ()
     closed: bool = False
@@ -129,8 +132,10 @@ class BundledLoss:
         return {"total": total, "softmax": softmax, "sigmoid": sigmoid, "scale": network.scale}
 
 
-def _text_loss(sets: Sequence[DataSet], recipe: Recipe) -> BundledLoss:
-    table, negatives = concepts(), negative_concepts()
+def text_loss(sets: Sequence[DataSet], recipe: Recipe) -> BundledLoss:
+    """The loss of the text space over these sets; encodes every text that may be drawn."""
+    table = concepts()
+    negatives = unambiguous_concepts() if recipe.negatives == "unambiguous" else background_concepts()
     texts = Contrast.texts(sets, negatives, table)
     vectors = dict(zip(texts, encode(texts), strict=True))
     return BundledLoss(Contrast(sets, negatives, table, vectors), recipe)
@@ -169,7 +174,7 @@ def train_bundled(
     torch.manual_seed(recipe.seed)
     network = BundledNetwork(NetworkShape())
     load_trunk_weights(network.trunk)
-    made: tuple[nn.Module, Loss[Batch]] = network, _text_loss(sets, recipe)
+    made: tuple[nn.Module, Loss[Batch]] = network, text_loss(sets, recipe)
     if recipe.closed:
         made = ClosedNetwork(network, {item.name: len(item.classes) for item in sets}), ClosedLoss(sets)
     channels_last(made[0])

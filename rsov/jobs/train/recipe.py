@@ -7,7 +7,7 @@ import json
 import tomllib
 from collections.abc import Mapping, Sequence
 from importlib import resources
-from typing import TYPE_CHECKING, Any, TypeVar, get_type_hints
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
 from rsov.errors import UsageError
 
@@ -45,6 +45,9 @@ def _build(kind: type[R], table: Mapping[str, Any], where: str) -> R:
 def _checked(hint: Any, value: Any, where: str) -> Any:
     if hint is float and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
+    if get_origin(hint) is Literal and value not in get_args(hint):
+        wanted = " or ".join(map(repr, get_args(hint)))
+        raise UsageError("E-recipe-value", f"{wanted} is wanted, not {value!r}", where=where)
     if hint in (int, float, str, bool) and (type(value) is not hint):
         raise UsageError("E-recipe-value", f"a {hint.__name__} is wanted, not {value!r}", where=where)
     return tuple(value) if isinstance(value, list) else value
