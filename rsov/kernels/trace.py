@@ -1,6 +1,6 @@
 """Borders of the 4-connected regions of a label raster, found row by row.
 
-The scan holds two rows of labels and the borders of the regions that are still open. Borders are
+The scan holds two rows as runs of one label and the borders of the regions that are still open. Borders are
 closed rings of vertices at pixel corners, each a linked list: at a corner only the vertex before
 and the vertex after have to be known, and those are carried along by column (borders that come
 from above) and along the row (borders that come from the left). No arc is ever joined or copied,
@@ -47,6 +47,8 @@ OUTSIDE = -1
 CUT_OFFSET = 1 << 20
 """Added to the labels of the last row of a region that is cut, so that it ends there; above any uint16."""
 CONF_NODATA = 255
+END = np.int32(np.iinfo(np.int32).max)
+"""Column after all runs."""
 
 
 class Store(NamedTuple):
@@ -54,10 +56,14 @@ class Store(NamedTuple):
 
     codes: I32
     """Label -> label, 0 for those that make no polygons."""
+    runs: I32
+    """(2,) number of runs of one label in two rows, used in turn; a margin of ``OUTSIDE`` at each end."""
+    starts: I32
+    """(2, width + 2) first column of each run; 0 is the margin, 1 the first pixel."""
     labels: I32
-    """(2, width + 2) rows of labels, used in turn, with a margin of ``OUTSIDE``."""
+    """(2, width + 2) label of each run."""
     ids: I32
-    """(2, width + 2) region slots of those pixels, -1 = none."""
+    """(2, width + 2) region slot of each run, -1 = none."""
     down: I32
     """(width + 1,) vertex from which a border comes down in a column of corners."""
     up: I32
@@ -113,38 +119,62 @@ def _new_region(store: Store, label: int) -> int:
 
 
 @njit
+def _split_row(store: Store, new: int, pixels: Any) -> None:
+    """Part a row into runs of one label; without pixels it is all outside."""
+    starts, labels, codes = store.starts[new], store.labels[new], store.codes
+    starts[0], labels[0], count = 0, OUTSIDE, 1
+    if pixels.size:
+        for c in range(pixels.size):
+            if c > 0 and pixels[c] == pixels[c - 1]:
+                continue
+            label = codes[pixels[c]]
+            if label != labels[count - 1]:
+                starts[count], labels[count] = c + 1, label
+                count += 1
+        starts[count], labels[count] = pixels.size + 1, OUTSIDE
+        count += 1
+    store.runs[new] = count
+
+
+@njit
 def _label_row(store: Store, new: int, conf: Any) -> None:
     """Give every run of the row its region: those of the runs it touches above, merged, or a new one."""
-    labels, above = store.labels[new], store.labels[new ^ 1]
-    ids, ids_above = store.ids[new], store.ids[new ^ 1]
-    regions, row = store.regions, store.n[ROW]
-    end = labels.size - 1
-    c = 1
-    while c < end:
-        label, start = labels[c], c
-        region, seen = -1, -1
-        while c < end and labels[c] == label:
-            if label > 0 and above[c] == label and ids_above[c] != seen:
-                seen = ids_above[c]
-                root = _find(regions, seen)
+    starts, labels, ids = store.starts[new], store.labels[new], store.ids[new]
+    starts_above, labels_above, ids_above = (
+        store.starts[new ^ 1],
+        store.labels[new ^ 1],
+        store.ids[new ^ 1],
+    )
+    regions, count_above = store.regions, store.runs[new ^ 1]
+    above = 0
+    for r in range(store.runs[new]):
+        label = labels[r]
+        if label <= 0:
+            ids[r] = -1
+            continue
+        start, end = starts[r], starts[r + 1]
+        while above + 1 < count_above and starts_above[above + 1] <= start:
+            above += 1
+        region, touched = -1, above
+        while touched < count_above and starts_above[touched] < end:
+            if labels_above[touched] == label:
+                root = _find(regions, ids_above[touched])
                 if region < 0:
                     region = root
                 elif root != region:
                     _merge(store, region, root)
-            c += 1
-        if label > 0:
-            if region < 0:
-                region = _new_region(store, label)
-            regions[region, LAST_ROW] = row
-            regions[region, PIXELS] += c - start
-            total, known = 0, 0
-            for k in range(start - 1, min(c - 1, conf.size)):
-                if conf[k] != CONF_NODATA:
-                    total += conf[k]
-                    known += 1
-            regions[region, CONF_SUM] += total
-            regions[region, CONF_PIXELS] += known
-        ids[start:c] = region
+            touched += 1
+        if region < 0:
+            region = _new_region(store, label)
+        regions[region, LAST_ROW] = store.n[ROW]
+        regions[region, PIXELS] += end - start
+        total, known = 0, 0
+        for value in conf[start - 1 : end - 1]:
+            total += value if value != CONF_NODATA else 0
+            known += value != CONF_NODATA
+        regions[region, CONF_SUM] += total
+        regions[region, CONF_PIXELS] += known
+        ids[r] = region
 
 
 @inlined
@@ -224,22 +254,36 @@ def _corner(
 
 @njit
 def _corner_row(store: Store, new: int, fixed: bool) -> None:
-    """Make the vertices of one row of pixel corners; with ``fixed`` on every border that crosses it."""
-    above, below = store.labels[new ^ 1], store.labels[new]
-    ids_above, ids_below = store.ids[new ^ 1], store.ids[new]
+    """Make the vertices of one row of pixel corners; with ``fixed`` on every border that crosses it.
+
+    Only where a run begins above or below can a border turn; ``i`` and ``j`` are the runs left of there.
+    """
+    starts_above, labels_above, ids_above = (
+        store.starts[new ^ 1],
+        store.labels[new ^ 1],
+        store.ids[new ^ 1],
+    )
+    starts_below, labels_below, ids_below = store.starts[new], store.labels[new], store.ids[new]
+    last_above, last_below = store.runs[new ^ 1] - 1, store.runs[new] - 1
     down, up = store.down, store.up
     vertices, regions, free, made, n = store.vertices, store.regions, store.free, store.made, store.n
     around = np.full((6, 4), -1, np.int32)
-    for c in range(down.size):
-        nw, ne, sw, se = above[c], above[c + 1], below[c], below[c + 1]
-        north, east, south, west = nw != ne, ne != se, se != sw, sw != nw
-        if not (north or east or south or west):
-            continue
-        if (north and south and not (east or west or fixed)) or (east and west and not (north or south)):
+    i, j = 0, 0
+    while i < last_above or j < last_below:
+        at_above = starts_above[i + 1] if i < last_above else END
+        at_below = starts_below[j + 1] if j < last_below else END
+        c = min(at_above, at_below) - 1
+        north, south = at_above <= at_below, at_below <= at_above
+        nw, sw = i, j
+        i, j = i + north, j + south
+        east = labels_above[i] != labels_below[j]
+        west = labels_above[nw] != labels_below[sw]
+        if north and south and not (east or west or fixed):
             continue  # straight through: what was waiting goes on waiting
-        around[LABEL, 0], around[LABEL, 1], around[LABEL, 2], around[LABEL, 3] = ne, se, sw, nw
-        around[REGION, 0], around[REGION, 1] = ids_above[c + 1], ids_below[c + 1]
-        around[REGION, 2], around[REGION, 3] = ids_below[c], ids_above[c]
+        around[LABEL, 0], around[LABEL, 1] = labels_above[i], labels_below[j]
+        around[LABEL, 2], around[LABEL, 3] = labels_below[sw], labels_above[nw]
+        around[REGION, 0], around[REGION, 1] = ids_above[i], ids_below[j]
+        around[REGION, 2], around[REGION, 3] = ids_below[sw], ids_above[nw]
         around[EDGE, 0], around[EDGE, 1], around[EDGE, 2], around[EDGE, 3] = north, east, south, west
         around[SOURCE, NORTH], around[SOURCE, WEST] = down[c], around[SOURCE, EAST]
         around[TARGET, NORTH], around[TARGET, WEST] = up[c], around[TARGET, EAST]
@@ -251,12 +295,10 @@ def _corner_row(store: Store, new: int, fixed: bool) -> None:
 def _close_row(store: Store, old: int) -> None:
     """Queue the regions that ended in the row above, in order of their leftmost pixel there."""
     ids, regions, closed, n = store.ids[old], store.regions, store.closed, store.n
-    seen = -1
-    for c in range(1, ids.size - 1):
-        if ids[c] < 0 or ids[c] == seen:
+    for r in range(store.runs[old]):
+        if ids[r] < 0:
             continue
-        seen = ids[c]
-        region = _find(regions, seen)
+        region = _find(regions, ids[r])
         if regions[region, LAST_ROW] == n[ROW]:
             continue
         regions[region, LAST_ROW] = n[ROW]
@@ -274,16 +316,13 @@ def _close_row(store: Store, old: int) -> None:
 def _settle_row(store: Store, new: int, max_vertices: int) -> None:
     """Name each region by its root, end those that have grown too large, free the slots of this row."""
     labels, ids, regions, n = store.labels[new], store.ids[new], store.regions, store.n
-    for c in range(1, ids.size - 1):
-        if ids[c] < 0:
+    for r in range(store.runs[new]):
+        if ids[r] < 0:
             continue
-        if ids[c - 1] >= 0 and labels[c - 1] % CUT_OFFSET == labels[c]:
-            ids[c] = ids[c - 1]
-        else:
-            ids[c] = _find(regions, ids[c])
-        if regions[ids[c], VERTICES] > max_vertices:
-            labels[c] += CUT_OFFSET
-            regions[ids[c], CUT] = 1
+        ids[r] = _find(regions, ids[r])
+        if regions[ids[r], VERTICES] > max_vertices:
+            labels[r] += CUT_OFFSET
+            regions[ids[r], CUT] = 1
     for k in range(n[N_DEAD]):
         store.slots[n[N_SLOTS] + k] = store.dead[k]
     n[N_SLOTS] += n[N_DEAD]
@@ -314,11 +353,7 @@ def scan(store: Store, block: Any, conf: Any, start: int, limits: tuple[int, int
         if band and n[N_MADE] + need > store.made.size:
             return k
         new = n[ROW] & 1
-        if block.shape[1]:
-            for c in range(width):
-                store.labels[new, c + 1] = store.codes[block[k, c]]
-        else:
-            store.labels[new, :] = OUTSIDE
+        _split_row(store, new, block[k])
         fixed = band > 0 and (n[ROW] % band == 0 or block.shape[1] == 0)
         _label_row(store, new, conf[k] if conf.shape[0] else conf.reshape(-1))
         _corner_row(store, new, fixed)

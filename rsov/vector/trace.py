@@ -120,6 +120,8 @@ class _Tracer:
         codes[list(skip)] = 0
         self.store = kernel.Store(
             codes=codes,
+            runs=np.ones(2, np.int32),
+            starts=np.zeros((2, width + 2), np.int32),
             labels=np.full((2, width + 2), kernel.OUTSIDE, np.int32),
             ids=np.full((2, width + 2), -1, np.int32),
             down=np.full(width + 1, -1, np.int32),
