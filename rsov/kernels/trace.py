@@ -275,7 +275,7 @@ def _corner_row(store: Store, new: int, fixed: bool) -> None:
         c = min(at_above, at_below) - 1
         north, south = at_above <= at_below, at_below <= at_above
         nw, sw = i, j
-        i, j = i + north, j + south
+        i, j = i + int(north), j + int(south)
         east = labels_above[i] != labels_below[j]
         west = labels_above[nw] != labels_below[sw]
         if north and south and not (east or west or fixed):
