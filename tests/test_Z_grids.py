@@ -6,6 +6,7 @@ import contextlib
 import json
 from typing import TYPE_CHECKING
 
+import fiona
 import numpy as np
 import pytest
 import rasterio
@@ -228,6 +229,24 @@ def test_aoi_in_another_crs(tmp_path: Path) -> None:
     other = valid(path, aoi=polygon(tmp_path / "b.geojson", lonlat))
     assert same.shape == other.shape
     assert (same != other).sum() <= 3
+
+
+def test_styles_kept_beside_the_polygons_are_no_layer_of_theirs(tmp_path: Path) -> None:
+    path, area = write(tmp_path / "a.tif", texture()), tmp_path / "aoi.gpkg"
+    same = valid(path, aoi=polygon(tmp_path / "a.geojson", TRIANGLE, 32632))
+    record = {"geometry": {"type": "Polygon", "coordinates": [TRIANGLE]}, "properties": {}}
+    schema = {"geometry": "Polygon", "properties": {}}
+    with fiona.open(area, "w", layer="part", driver="GPKG", crs="EPSG:32632", schema=schema) as out:
+        out.write(record)
+    for table in ("layer_styles", "qgis_projects"):  # as QGIS and rsov save them
+        with fiona.open(area, "w", layer=table, schema={"geometry": "None", "properties": {"name": "str"}}):
+            pass
+    assert (valid(path, aoi=area) == same).all()
+    with fiona.open(area, "w", layer="other", driver="GPKG", crs="EPSG:32632", schema=schema) as out:
+        out.write(record)
+    with pytest.raises(InputError) as caught:
+        valid(path, aoi=area)
+    assert caught.value.what.endswith("has 2 layers: part, other")
 
 
 def test_an_area_may_be_far_larger_than_the_picture(tmp_path: Path) -> None:

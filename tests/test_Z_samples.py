@@ -363,9 +363,11 @@ def test_stats_are_reusable_from_json_and_from_an_output(tmp_path: Path) -> None
         assert caught.value.id == "E-stats"
         assert "_report.json" in caught.value.fix
         assert not caught.value.why  # a parser's own words help nobody
-    (tmp_path / "bad.json").write_text('{"gain": [1, 2], "offset": "x"}')
-    with pytest.raises(InputError):
-        scene(other, stats=tmp_path / "bad.json")
+    huge = f'{{"gain": [{10**400}, 1, 1], "offset": [0, 0, 0], "lo": [0, 0, 0], "hi": [1, 1, 1], "rule": ""}}'
+    for text in ('{"gain": [1, 2], "offset": "x"}', huge, "[" * 100_000):
+        (tmp_path / "bad.json").write_text(text)
+        with pytest.raises(InputError):
+            scene(other, stats=tmp_path / "bad.json")
 
 
 def test_radiometry_is_the_same_for_all_tiles_and_any_window(tmp_path: Path) -> None:

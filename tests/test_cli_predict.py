@@ -229,6 +229,22 @@ def test_C36_a_batch_with_one_damaged_input(here, capsys):
     assert len(list(Path("out").iterdir())) == 8
 
 
+def test_maps_that_somebody_moves_away_during_a_batch_are_told_all_the_same(here, capsys, monkeypatch):
+    picture(here / "second.tif")
+    features = ColourSegmenter.features
+
+    def moving(self, pixels):
+        for path in here.glob("ortho_*"):  # as a program does that waits for reports
+            path.unlink()
+        return features(self, pixels)
+
+    monkeypatch.setattr(ColourSegmenter, "features", moving)
+    assert main(["predict", "ortho.tif", "second.tif", *ARGS, "--json"]) == 0
+    document = json.loads(capsys.readouterr().out)
+    assert [entry["path"] for entry in document["inputs"]] == ["ortho.tif", "second.tif"]
+    assert len(document["outputs"]) == 8
+
+
 def test_inputs_from_standard_input(here, capsys, monkeypatch):
     picture(here / "with space.tif")
 
@@ -259,8 +275,9 @@ def test_a_file_that_is_no_list_of_inputs_is_refused_at_once(here, capsys):
         assert "E-inputs-file" in err
         assert f"{name} is no list of names" in err
         assert why in err
-    (here / "list.txt").write_bytes("ortho.tif\r\n# ümlaut\n".encode("latin-1"))
-    assert main(["predict", "--inputs-file", "list.txt", *ARGS, "-n"]) == 0
+    for text in ("ortho.tif\r\n# ümlaut\n".encode("latin-1"), b"\xef\xbb\xbfortho.tif\r\n"):
+        (here / "list.txt").write_bytes(text)
+        assert main(["predict", "--inputs-file", "list.txt", *ARGS, "-n"]) == 0
 
 
 def test_a_pipe_as_a_list_of_inputs_is_refused_at_once(here, capsys):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import codecs
+import contextlib
 import os
 import re
 import sys
@@ -145,12 +147,9 @@ def _with_report(result: MapResult) -> dict[str, Any]:
     report = dict(result.report)
     if not result.planned:
         path = result.outputs["report"]
-        entry = {
-            "path": str(path),
-            "path_abs": str(path.absolute()),
-            "kind": "report",
-            "bytes": path.stat().st_size,
-        }
+        entry: dict[str, Any] = {"path": str(path), "path_abs": str(path.absolute()), "kind": "report"}
+        with contextlib.suppress(OSError):  # of a batch, maps that are done may have been moved away already
+            entry["bytes"] = path.stat().st_size
         report["outputs"] = [*report["outputs"], entry]
     return report
 
@@ -198,6 +197,7 @@ def _listed(file: str | None, prompts: str | None) -> list[str]:
         raise _no_list(file, "is no list of names", "it is not a text")
     if len(data) > _MAX_LIST_BYTES:
         raise _no_list(file, "is no list of names", f"it has more than {_MAX_LIST_BYTES:,} bytes")
+    data = data.removeprefix(codecs.BOM_UTF8)  # of editors on Windows
     lines = data.split(b"\0") if b"\0" in data else data.splitlines()
     names = [os.fsdecode(line) for line in lines]
     return [name for name in names if name.strip() and not name.startswith("#")]

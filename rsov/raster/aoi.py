@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 _SEGMENTS_PER_SIDE = 64
 """Straight lines bend when reprojected; the outline is cut into pieces of 1/64 of its extent first."""
+_OF_QGIS = ("layer_styles", "qgis_projects")
+"""Tables without places that QGIS, and rsov, keep in a GeoPackage beside its layers."""
 _FORMATS = "give polygons as GeoPackage, GeoJSON, FlatGeobuf or Shapefile"
 
 
@@ -145,14 +147,14 @@ def _read(path: Path) -> tuple[list[BaseGeometry], CRS | None]:
     if not path.is_file():  # GDAL takes folders as well
         raise InputError("E-aoi", f"{path} is not a file", where="--aoi", fix=_FORMATS)
     try:
-        layers = fiona.listlayers(path)
+        layers = [name for name in fiona.listlayers(path) if name not in _OF_QGIS]
         if len(layers) > 1:
             raise InputError(
                 "E-aoi-layers",
                 f"{path} has {len(layers)} layers: {', '.join(layers[:8])}",
                 fix="copy the one that is meant into a file of its own",
             )
-        with fiona.open(path) as source:
+        with fiona.open(path, layer=layers[0] if layers else None) as source:
             wkt = source.crs_wkt
             shapes = [shape(f.geometry) for f in source if f.geometry is not None]
     except (FionaError, OSError, ValueError, ShapelyError) as error:

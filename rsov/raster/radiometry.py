@@ -72,7 +72,7 @@ class Radiometry:
             fields = _find(json.loads(text))
             vectors = {name: _vector(fields[name]) for name in ("gain", "offset", "lo", "hi")}
             return cls(**vectors, rule=str(fields["rule"]))
-        except (ValueError, KeyError, TypeError) as error:
+        except (ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
             raise InputError(
                 "E-stats",
                 "the file given with --stats holds no radiometry of rsov",
