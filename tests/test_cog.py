@@ -241,11 +241,15 @@ def test_confidence_is_averaged_without_its_nodata(tmp_path: Path) -> None:
         assert (overview.read(1) == 200).all()
 
 
-def test_probabilities_have_a_named_band_a_class(tmp_path: Path) -> None:
-    probs = np.random.default_rng(0).integers(0, 251, (3, 700, 600), dtype=np.uint8)
-    target = make_map(tmp_path, probs, score_spec(["forest", "road", "Öde"], {}))
+@pytest.mark.parametrize("names", [("forest", "road", "Öde"), ("forest", "road", "Öde", "water")])
+def test_probabilities_have_a_named_band_a_class_and_none_is_a_colour(
+    tmp_path: Path, names: tuple[str, ...]
+) -> None:
+    probs = np.random.default_rng(0).integers(0, 251, (len(names), 700, 600), dtype=np.uint8)
+    target = make_map(tmp_path, probs, score_spec(list(names), {}))
     with rasterio.open(target) as dataset:
-        assert dataset.descriptions == ("forest", "road", "Öde")
+        assert dataset.descriptions == names
+        assert {role.name for role in dataset.colorinterp} <= {"gray", "undefined"}
         assert np.array_equal(dataset.read(), probs)
 
 

@@ -41,6 +41,7 @@ def profile(grid: Grid, dtype: str, bands: int, nodata: int | None) -> dict[str,
         "blockxsize": BLOCK,
         "blockysize": BLOCK,
         "interleave": "band",
+        "photometric": "MINISBLACK",  # by default three bands would be red, green, blue, and a fourth alpha
         "compress": "ZSTD",
         "zstd_level": ZSTD_LEVEL,
         "sparse_ok": True,
