@@ -355,7 +355,10 @@ def test_Z50_aux_xml_beside_does_not_change_the_georeference(tmp_path: Path) -> 
     assert opened.all_valid
     bare = write(tmp_path / "b.tif", texture(), crs=None, transform=None)
     Path(f"{bare}.aux.xml").write_text(contradiction)
-    assert scene(bare).info()["georeference"] == "none"
+    told = Notices()
+    assert scene(bare, notices=told).info()["georeference"] == "none"
+    (message,) = [item.message for item in told.items if item.id == "W-aux-unused"]
+    assert "b.tif.aux.xml beside it may say is not read" in message
     assert not list(tmp_path.glob("*.tif.aux.xml.*"))
 
 

@@ -143,6 +143,12 @@ def locate(ds: DatasetReader, options: ReadOptions, path: Path, notices: Notices
             why="six lines of numbers are expected, the first and fourth not zero",
             fix="repair it, or move it away and use --gsd",
         )
+    if how == "none" and path.with_name(path.name + ".aux.xml").exists():
+        notices.warn(
+            "W-aux-unused",
+            f"{name} holds no georeference, and what {path.name}.aux.xml beside it may say is not read: "
+            f"gdal_translate {path.name} NEW.tif writes it into the file",
+        )
     grid = Grid(ds.width, ds.height, transform, crs)
     if how != "none":
         _check_plane(grid.crs, name)
