@@ -99,7 +99,9 @@ class Screen:
         peak, rate = metrics["peak_rss_bytes"], timing["mpx_per_s"]
         facts = [f"{rate:.2f} Mpx/s"] if rate >= LEAST_RATE else []
         facts += [f"peak {term.size_text(peak)}"] if peak else []
-        made = f"{counted(metrics['tiles'], 'tile')}, {counted(metrics['polygons'], 'polygon')}"
+        made = counted(metrics["tiles"], "tile")
+        if result.report["settings"]["vector_format"]:
+            made += f", {counted(metrics['polygons'], 'polygon')}"
         beside = f" ({', '.join(facts)})" if facts else ""
         term.say(f"{made} in {duration(timing['total_s'])}{beside}")
 
