@@ -118,6 +118,11 @@ def _unplanned(error: Exception, arguments: Sequence[str]) -> int:
 
     if isinstance(error, OSError) and error.errno == errno.ENOSPC:  # of stdout, when help is shown
         return fail(OutputError("E-output-full", "the disk is full", why=str(error)), arguments)
+    if isinstance(error, FileNotFoundError):
+        try:
+            _check_folder()  # it may have been removed since the start
+        except UsageError as gone:
+            return fail(gone, arguments)
     from rsov.commands.messages import show_bug
 
     return show_bug(error, arguments)

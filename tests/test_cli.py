@@ -16,6 +16,7 @@ from rsov import __version__
 from rsov.cli import main
 from rsov.commands.app import COMMANDS, app, flags_of
 from rsov.errors import ExitCode
+from tests.support.places import picture
 
 ROOT = Path(__file__).resolve().parent.parent
 DOCUMENT = {
@@ -362,3 +363,14 @@ def test_a_current_folder_that_was_removed_is_a_wrong_call(tmp_path, monkeypatch
     folder.rmdir()
     assert main(["predict", str(tmp_path / "x.tif"), "-p", "forest"]) == 2
     assert "current folder" in capsys.readouterr().err
+
+
+def test_a_current_folder_that_is_removed_during_a_run_is_no_fault_of_rsov(tmp_path, monkeypatch, capsys):
+    from rsov.jobs.predict_map import MapJob
+
+    folder = tmp_path / "gone"
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+    monkeypatch.setattr(MapJob, "preflight", lambda _: folder.rmdir())
+    assert main(["predict", str(picture(tmp_path / "x.tif")), "-p", "forest"]) == 2
+    assert "the current folder cannot be used" in capsys.readouterr().err

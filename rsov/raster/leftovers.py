@@ -11,6 +11,7 @@ import contextlib
 import platform
 import re
 import shutil
+import stat
 from enum import Enum
 from typing import IO, TYPE_CHECKING
 
@@ -58,6 +59,8 @@ def hold(folder: Path) -> IO[bytes]:
 def fate(folder: Path) -> Fate:
     """Whether the run that made ``folder`` still works."""
     try:
+        if not stat.S_ISREG((folder / LOCK).lstat().st_mode):  # a pipe would be read for ever
+            return Fate.UNSURE
         with (folder / LOCK).open("r+b", buffering=0) as lock:
             sure = _take(lock) and lock.read() == _machine() and not (folder / OLD).exists()
     except BlockingIOError:
