@@ -160,7 +160,7 @@ def test_a_small_picture_is_shown_in_its_own_detail_not_the_models(tmp_path: Pat
         np.testing.assert_array_equal(preview.picture.transpose(2, 0, 1), source.read())
 
 
-def test_a_large_picture_is_not_read_twice(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_R16_a_large_picture_is_not_read_twice(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("rsov.jobs.preview.DETAIL_PIXELS", 0)
     preview, scene = _preview(tmp_path / "fine.tif", 0.1)
     assert preview.picture.shape == (scene.work.height, scene.work.width, 3)

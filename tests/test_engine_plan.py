@@ -159,12 +159,14 @@ def test_Z44_a_plan_of_ten_billion_pixels_takes_no_time():
         {"tile": 50},
         {"tile": 0},
         {"tile": 64, "overlap": 40},
+        {"tile": 64, "overlap": 64},
+        {"tile": 64, "overlap": 80},
         {"overlap": 4},
         {"overlap": -8},
         {"overlap": "9" * 400},
     ],
 )
-def test_tiles_that_the_model_cannot_take_are_refused_with_one_that_it_can(options):
+def test_P30_tiles_that_the_model_cannot_take_are_refused_with_one_that_it_can(options):
     with pytest.raises(UsageError) as caught:
         plan(500, 500, **options)
     assert caught.value.code == ExitCode.USAGE
@@ -180,7 +182,7 @@ def test_an_overlap_in_percent_is_one_of_the_tile_that_the_memory_allows():
     assert small.cols.overlap == small.tile_limit // 4
 
 
-def test_a_refused_overlap_is_repeated_as_it_was_typed():
+def test_P30_a_refused_overlap_is_repeated_as_it_was_typed():
     for typed in ("90%", "0%", "300"):
         with pytest.raises(UsageError, match=rf"\]: --overlap {typed}: must be from"):
             plan(500, 500, overlap=typed)

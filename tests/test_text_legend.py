@@ -79,7 +79,7 @@ def test_an_unknown_table_names_the_known_one(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "value", ["0", "1", "-0.1", "1.5", "nan", "inf", "-inf", '"0.5"', "true", "[0.5]", "1" + "0" * 400]
 )
-def test_thresholds_lie_between_0_and_1(tmp_path: Path, value: str) -> None:
+def test_P30_thresholds_lie_between_0_and_1(tmp_path: Path, value: str) -> None:
     with pytest.raises(UsageError) as caught:
         read_legend(toml(tmp_path, f'[[class]]\nname = "forest"\nthreshold = {value}\n'))
     assert caught.value.id == "E-legend-threshold"
