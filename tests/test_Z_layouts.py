@@ -1,8 +1,9 @@
-"""Raster zoo: how pixels lie in a file, and how large it is (robustness.md, Z40-Z46, M22)."""
+"""Raster zoo: how pixels lie in a file, and how large it is (robustness.md, Z40-Z46, M22, M25)."""
 
 from __future__ import annotations
 
 import time
+import tracemalloc
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -231,3 +232,54 @@ def test_one_large_uncompressed_strip_is_read_by_rows(tmp_path: Path) -> None:
     data = texture(2000, 3000)
     path = write(tmp_path / "a.tif", data, blockysize=2000)
     assert (read(path, Window(2500, 1900, 500, 100), memory=1 << 20).data == data[:, 1900:, 2500:]).all()
+
+
+def test_M25_only_used_bands_cost_memory(tmp_path: Path) -> None:
+    """A band-interleaved file of 200 bands is read through three of them."""
+    path = tmp_path / "many.tif"
+    with rasterio.open(
+        path,
+        "w",
+        driver="GTiff",
+        width=256,
+        height=256,
+        count=200,
+        dtype="uint16",
+        interleave="band",
+        tiled=True,
+        blockxsize=128,
+        blockysize=128,
+    ) as out:
+        for band in (100, 150, 200):
+            out.write(texture(256, 256, 1, band, "uint16")[0], band)
+    opened = scene(path, bands=(200, 150, 100))
+    with opened.open_reader() as reader:
+        data = reader.read(Window(0, 0, 256, 256)).data
+        raw, _ = opened.decoder.raw.read(reader._dataset(), Window(0, 0, 256, 256))
+    assert raw.shape == (3, 256, 256)
+    assert (data[0] == texture(256, 256, 1, 200, "uint16")[0]).all()
+
+
+@pytest.mark.parametrize("layout", ["band", "pixel"])
+def test_M25_unused_bands_count_only_where_they_lie_in_the_blocks_of_the_used_ones(
+    tmp_path: Path, layout: str
+) -> None:
+    """Pixel-interleaved blocks hold all bands and are decoded whole; what is kept of them are the used ones."""
+    peaks = []
+    for count in (3, 8, 64):
+        data = texture(256, 256, count)
+        path = write(
+            tmp_path / f"{count}.tif", data, interleave=layout, compress="DEFLATE",
+            tiled=True, blockxsize=128, blockysize=128,
+        )  # fmt: skip
+        needed = 4 * 128 * 128 * (count if layout == "pixel" else 1)
+        with pytest.raises(ResourceError):
+            scene(path, bands=(1, 2, 3), memory=needed - 1)
+        assert (read(path, bands=(1, 2, 3)).data == data[:3]).all()  # and kernels are compiled
+        opened = scene(path, bands=(1, 2, 3), memory=needed)
+        with opened.open_reader() as reader:
+            tracemalloc.start()
+            reader.read(Window(0, 0, 256, 256))
+            peaks.append(tracemalloc.get_traced_memory()[1])
+            tracemalloc.stop()
+    assert max(peaks) < 1.1 * min(peaks)

@@ -382,32 +382,6 @@ def test_radiometry_is_the_same_for_all_tiles_and_any_window(tmp_path: Path) -> 
             ).all()
 
 
-def test_M25_only_used_bands_cost_memory(tmp_path: Path) -> None:
-    """A band-interleaved file of 200 bands is read through three of them."""
-    path = tmp_path / "many.tif"
-    with rasterio.open(
-        path,
-        "w",
-        driver="GTiff",
-        width=256,
-        height=256,
-        count=200,
-        dtype="uint16",
-        interleave="band",
-        tiled=True,
-        blockxsize=128,
-        blockysize=128,
-    ) as out:
-        for band in (100, 150, 200):
-            out.write(texture(256, 256, 1, band, "uint16")[0], band)
-    opened = scene(path, bands=(200, 150, 100))
-    with opened.open_reader() as reader:
-        data = reader.read(Window(0, 0, 256, 256)).data
-        raw, _ = opened.decoder.raw.read(reader._dataset(), Window(0, 0, 256, 256))
-    assert raw.shape == (3, 256, 256)
-    assert (data[0] == texture(256, 256, 1, 200, "uint16")[0]).all()
-
-
 @pytest.mark.parametrize("dtype", ["uint8", "int16", "float32", "float64"])
 def test_a_range_that_samples_cannot_tell_apart_is_refused(tmp_path: Path, dtype: str) -> None:
     path = write(tmp_path / "a.tif", texture().astype(dtype))
