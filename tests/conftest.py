@@ -11,6 +11,8 @@ import pytest
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from tests.support.models import ColourSegmenter
+
 ROOT = Path(__file__).resolve().parent.parent
 
 
@@ -46,4 +48,32 @@ def out(tmp_path: Path) -> Path:
     """An empty folder."""
     folder = tmp_path / "out"
     folder.mkdir()
+    return folder
+
+
+@pytest.fixture
+def model(monkeypatch: pytest.MonkeyPatch) -> ColourSegmenter:
+    """The test segmenter in place of the shipped weights, and no variables of the user's."""
+    import rsov.models.registry as registry
+    from tests.support.models import ColourSegmenter
+
+    segmenter = ColourSegmenter()
+    monkeypatch.setattr(registry, "model_card", lambda *_: segmenter.card)
+    monkeypatch.setattr(registry, "load_segmenter", lambda *_: segmenter)
+    for name in [name for name in os.environ if name.startswith("RSOV_")]:
+        if name not in {"RSOV_CACHE_DIR", "RSOV_SHARED"}:
+            monkeypatch.delenv(name)
+    monkeypatch.setenv("COLUMNS", "80")
+    return segmenter
+
+
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, model: ColourSegmenter) -> Path:
+    """The current folder, with one picture in it, for the command line and the test segmenter."""
+    from tests.support.places import picture
+
+    folder = tmp_path / "here"
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+    picture(folder / "ortho.tif")
     return folder

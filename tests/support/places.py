@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 WORDS = ("forest", "road", "water")
 """Prompts of :func:`quarters`: ids 1, 2, 3; the fourth quarter is sand, none of them."""
+ARGS = ("-p", ",".join(WORDS), "--scale", "none")
+"""Of `rsov predict`, for :func:`picture`."""
 
 
 def quarters(height: int = 96, width: int = 128) -> NDArray[np.uint8]:
