@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 from rsov import term
 from rsov.commands.values import names_open_stream
 from rsov.errors import OutputError, UsageError
+from rsov.raster.outputs import companions, sidecars
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -27,6 +28,8 @@ def open_log(path: Path) -> TextIO:
         OutputError: it cannot be written.
     """
     try:
+        if str(path) == "-":
+            raise _refused(path, "names no file: /dev/stderr shows it")
         if path.exists():
             if names_open_stream(path):
                 return path.open("a", encoding="utf-8")
@@ -47,8 +50,9 @@ def open_log(path: Path) -> TextIO:
 
 
 def check_log(path: Path, outputs: Iterable[Path]) -> None:
-    """Refuse a log under the name of an output, which would find it there, or replace it."""
-    if _place(path) in {_place(output) for output in outputs}:
+    """Refuse a log under the name of an output or of a part of one, which would find or replace it."""
+    taken = {_place(name) for output in outputs for name in (output, *companions(output), *sidecars(output))}
+    if _place(path) in taken:
         raise _refused(path, "would be an output of this run")
 
 

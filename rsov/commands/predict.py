@@ -193,6 +193,8 @@ def _listed(file: str | None, prompts: str | None) -> list[str]:
                 data = opened.read(_MAX_LIST_BYTES + 1)
         except OSError as error:
             raise _no_list(file, "cannot be read", error.strerror or "") from error
+    if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        raise _no_list(file, "is no list of names", "it is UTF-16; save it as UTF-8")
     if _NO_TEXT.search(data):
         raise _no_list(file, "is no list of names", "it is not a text")
     if len(data) > _MAX_LIST_BYTES:

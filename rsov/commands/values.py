@@ -26,8 +26,8 @@ _WITH_UNIT = re.compile(r"[\d.]+ *[^\W\d_]+\d?")
 
 
 def names_open_stream(path: Path) -> bool:
-    """Whether a path stands for what the caller opened, as `<(...)` of a shell or `/dev/stderr` do."""
-    return str(path).startswith(("/dev/fd/", "/dev/std", "/proc/self/fd/"))
+    """Whether a path stands for what the caller opened (`<(...)` of a shell, `/dev/stderr`) or for null."""
+    return str(path).startswith(("/dev/fd/", "/dev/std", "/dev/null", "/proc/self/fd/"))
 
 
 def number(option: str, text: str) -> float:

@@ -69,7 +69,7 @@ def plan_outputs(
             "E-output-name", f"-o {text[:40]}... is too long", fix="choose a shorter name with -o"
         )
     if not text or target.is_dir() or text.endswith(("/", os.sep)):
-        return [_outputs(target, readable(each.stem), None, options) for each in inputs]
+        return [_outputs(target, readable(each.stem).replace("\\", "_"), None, options) for each in inputs]
     if target.suffix.lower() not in RASTER_SUFFIXES:
         raise UsageError(
             "E-output-name",
@@ -82,11 +82,16 @@ def plan_outputs(
             f"-o {text} is one file, but there are {len(inputs)} inputs",
             fix=f"-o {target.with_suffix('')}/ takes all of them",
         )
+    if "\\" in target.name:
+        raise UsageError("E-output-name", f"-o {text} has a backslash in its name", fix="choose another name")
     return [_outputs(target.parent, target.stem, target, options)]
 
 
 def readable(name: str) -> str:
-    r"""``name`` with bytes that are no UTF-8 as ``\xff``: GDAL and SQLite take no others."""
+    r"""``name`` with bytes that are no UTF-8 as ``\xff``: GDAL and SQLite take no others.
+
+    A backslash parts folders for some of GDAL's drivers: names of outputs have none.
+    """
     return name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
 
 

@@ -33,10 +33,15 @@ def companions(path: Path) -> list[Path]:
 
 
 def stale_sidecars(path: Path) -> list[Path]:
-    """Existing files that programs would apply to ``path``: statistics, overviews, masks, logs, world files.
+    """Existing files that programs would apply to ``path``.
 
     The `.aux.xml` of an earlier output can move a new one to another place (GDAL reads it first).
     """
+    return [sidecar for sidecar in sidecars(path) if _exists(sidecar)]
+
+
+def sidecars(path: Path) -> list[Path]:
+    """Names of what programs would apply to ``path``: statistics, overviews, masks, logs, world files."""
     kind = path.suffix.lower().replace(".tiff", ".tif")
     added = {
         ".tif": (".aux.xml", ".ovr", ".ovr.aux.xml", ".msk", ".msk.ovr", ".vat.dbf"),
@@ -49,8 +54,7 @@ def stale_sidecars(path: Path) -> list[Path]:
         ".png": (".pgw", ".wld"),
         ".shp": (".qix", ".sbn", ".sbx", ".fix", ".qpj"),
     }.get(kind, ())
-    found = [path.with_name(path.name + end) for end in added] + [path.with_suffix(end) for end in exchanged]
-    return [sidecar for sidecar in found if _exists(sidecar)]
+    return [path.with_name(path.name + end) for end in added] + [path.with_suffix(end) for end in exchanged]
 
 
 def family(path: Path) -> list[Path]:
