@@ -11,6 +11,9 @@ import pytest
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    import numpy as np
+
+    from rsov.raster.cog import CogSpec
     from tests.support.models import ColourSegmenter
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -77,3 +80,29 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, model: ColourSegmenter
     monkeypatch.chdir(folder)
     picture(folder / "ortho.tif")
     return folder
+
+
+@pytest.fixture(scope="session")
+def map_pixels() -> np.ndarray:
+    """Classes 1 to 3, nodata and none of them."""
+    import numpy as np
+
+    from tests.support.cogs import patches
+
+    return patches(1300, 1100, [0, 1, 2, 3, 255]).astype(np.uint8)
+
+
+@pytest.fixture(scope="session")
+def finished_map(
+    tmp_path_factory: pytest.TempPathFactory, map_pixels: np.ndarray
+) -> tuple[Path, Path, CogSpec]:
+    """The class raster of these pixels, the work raster that it was made from, and what it says; not to be changed."""
+    from rsov.raster.cog import class_spec, provenance
+    from tests.support.cogs import make_legend, make_map
+
+    folder = tmp_path_factory.mktemp("map")
+    tags = provenance(
+        {"version": "0.1", "legend": [{"id": 1, "name": "Wald & <Wiese>"}], "model_sha256": "ab" * 32}
+    )
+    spec = class_spec(make_legend(3), tags)
+    return make_map(folder, map_pixels, spec), folder / "work.tif", spec

@@ -14,10 +14,8 @@ import rasterio
 import tifffile
 from affine import Affine
 from rasterio.control import GroundControlPoint
-from rasterio.crs import CRS
 from rio_cogeo import cog_validate
 
-from rsov.errors import OutputError
 from rsov.raster.cog import (
     CogSpec,
     class_spec,
@@ -25,84 +23,30 @@ from rsov.raster.cog import (
     provenance,
     score_spec,
     stamp,
-    verify_cog,
     write_cog,
 )
-from rsov.raster.overviews import with_overviews
 from rsov.raster.workfile import WorkRaster, profile
-from rsov.types import Grid, Legend, LegendClass, Window
-
-UTM = CRS.from_epsg(32632)
-NORTH_UP = Affine(0.25, 0, 500_000.125, 0, -0.25, 5_000_000.375)
+from rsov.types import Grid, Window
+from tests.support.cogs import NORTH_UP, UTM, make_legend, make_map, patches, write_work
 
 
-def make_legend(count: int) -> Legend:
-    return Legend(
-        tuple(
-            LegendClass(i, f"class {i}", (f"class {i}",), (i % 200, i // 200, 77))
-            for i in range(1, count + 1)
-        )
-    )
-
-
-def patches(height: int, width: int, values: list[int], seed: int = 0, cell: int = 7) -> np.ndarray:
-    rng = np.random.default_rng(seed)
-    cells = rng.choice(values, size=(-(-height // cell), -(-width // cell)))
-    return np.kron(cells, np.ones((cell, cell), int))[:height, :width]
-
-
-def write_work(
-    path: Path, labels: np.ndarray, *, transform: Affine = NORTH_UP, crs: CRS | None = UTM, nodata: int = 0
-) -> Path:
-    data = labels if labels.ndim == 3 else labels[None]
-    grid = Grid(data.shape[2], data.shape[1], transform, crs)
-    with WorkRaster(path, grid, str(data.dtype), bands=len(data), nodata=nodata) as work:
-        for row in range(0, grid.height, 300):
-            height = min(300, grid.height - row)
-            work.write(Window(0, row, grid.width, height), data[:, row : row + height])
-    return path
-
-
-def make_map(folder: Path, labels: np.ndarray, spec: CogSpec, **options) -> Path:
-    target = folder / "map.tif"
-    work = write_work(folder / "work.tif", labels, nodata=spec.nodata, **options)
-    stamp(work, spec)
-    write_cog(work, target, spec)
-    return target
-
-
-@pytest.fixture(scope="module")
-def labels() -> np.ndarray:
-    return patches(1300, 1100, [0, 1, 2, 3, 255]).astype(np.uint8)
-
-
-@pytest.fixture(scope="module")
-def finished(tmp_path_factory: pytest.TempPathFactory, labels: np.ndarray) -> tuple[Path, Path, CogSpec]:
-    folder = tmp_path_factory.mktemp("map")
-    tags = provenance(
-        {"version": "0.1", "legend": [{"id": 1, "name": "Wald & <Wiese>"}], "model_sha256": "ab" * 32}
-    )
-    spec = class_spec(make_legend(3), tags)
-    return make_map(folder, labels, spec), folder / "work.tif", spec
-
-
-def test_the_map_is_a_valid_cog(finished: tuple[Path, Path, CogSpec]) -> None:
-    valid, errors, warnings = cog_validate(finished[0], strict=True)
+def test_the_map_is_a_valid_cog(finished_map: tuple[Path, Path, CogSpec]) -> None:
+    valid, errors, warnings = cog_validate(finished_map[0], strict=True)
     assert (valid, errors, warnings) == (True, [], [])
 
 
 def test_another_reader_finds_the_same_pixels(
-    finished: tuple[Path, Path, CogSpec], labels: np.ndarray
+    finished_map: tuple[Path, Path, CogSpec], map_pixels: np.ndarray
 ) -> None:
-    with tifffile.TiffFile(finished[0]) as tiff:
-        assert np.array_equal(tiff.pages[0].asarray(), labels)
+    with tifffile.TiffFile(finished_map[0]) as tiff:
+        assert np.array_equal(tiff.pages[0].asarray(), map_pixels)
         assert [page.shape for page in tiff.pages[1:]] == [(650, 550), (325, 275)]
 
 
 def test_names_colours_and_provenance_are_in_the_file_and_no_sidecar_is_needed(
-    finished: tuple[Path, Path, CogSpec],
+    finished_map: tuple[Path, Path, CogSpec],
 ) -> None:
-    with rasterio.open(finished[0]) as dataset:
+    with rasterio.open(finished_map[0]) as dataset:
         assert dataset.nodata == 0
         assert dataset.descriptions == ("class",)
         assert dataset.tags(1)["class_2"] == "class 2"
@@ -113,7 +57,7 @@ def test_names_colours_and_provenance_are_in_the_file_and_no_sidecar_is_needed(
         assert dataset.tags()["AREA_OR_POINT"] == "Area"
         assert dataset.crs == UTM
         assert dataset.transform == NORTH_UP
-    assert sorted(path.name for path in finished[0].parent.iterdir()) == ["map.tif", "work.tif"]
+    assert sorted(path.name for path in finished_map[0].parent.iterdir()) == ["map.tif", "work.tif"]
 
 
 @pytest.mark.parametrize("classes", [3, 300])
@@ -191,29 +135,31 @@ def test_Z38_the_map_of_a_jpeg_picture_is_lossless(tmp_path: Path) -> None:
     ],
     ids=["north-up", "south-up", "rotated", "non-square", "mirrored"],
 )
-def test_the_map_lies_exactly_on_the_grid(tmp_path: Path, labels: np.ndarray, transform: Affine) -> None:
-    target = make_map(tmp_path, labels[:600, :600], class_spec(make_legend(3), {}), transform=transform)
+def test_the_map_lies_exactly_on_the_grid(tmp_path: Path, map_pixels: np.ndarray, transform: Affine) -> None:
+    target = make_map(tmp_path, map_pixels[:600, :600], class_spec(make_legend(3), {}), transform=transform)
     with rasterio.open(target) as dataset:
         assert dataset.transform.almost_equals(transform, precision=1e-9)
         assert dataset.crs == UTM
 
 
-def test_a_picture_without_georeference_gives_a_map_without(tmp_path: Path, labels: np.ndarray) -> None:
-    target = make_map(tmp_path, labels, class_spec(make_legend(3), {}), transform=Affine.identity(), crs=None)
+def test_a_picture_without_georeference_gives_a_map_without(tmp_path: Path, map_pixels: np.ndarray) -> None:
+    target = make_map(
+        tmp_path, map_pixels, class_spec(make_legend(3), {}), transform=Affine.identity(), crs=None
+    )
     with rasterio.open(target) as dataset:
         assert dataset.crs is None
         assert dataset.transform == Affine.identity()
-        assert np.array_equal(dataset.read(1), labels)
+        assert np.array_equal(dataset.read(1), map_pixels)
 
 
 def test_ground_control_points_are_kept_where_they_lie_on_the_new_grid(
-    tmp_path: Path, labels: np.ndarray
+    tmp_path: Path, map_pixels: np.ndarray
 ) -> None:
     corners = ((0, 0), (0, 1200), (1400, 0), (1400, 900))
     points = [GroundControlPoint(r, c, 500_000 + c / 4, 5_000_000 - r / 4, 0.0, f"{r}") for r, c in corners]
     cropped = Grid(1100, 1300, Affine(2, 0, 40, 0, 2, 100), None)  # from pixel (40, 100) on, twice as coarse
     spec = class_spec(make_legend(3), {}, gcps=kept_points(points, UTM, cropped))
-    target = make_map(tmp_path, labels, spec, transform=cropped.transform, crs=None)
+    target = make_map(tmp_path, map_pixels, spec, transform=cropped.transform, crs=None)
     with rasterio.open(target) as dataset:
         found, crs = dataset.gcps
         assert dataset.transform == Affine.identity()
@@ -259,7 +205,7 @@ def test_an_empty_map_takes_no_room(tmp_path: Path) -> None:
 
 
 def test_the_bytes_do_not_depend_on_threads_or_the_order_of_windows(
-    tmp_path: Path, labels: np.ndarray
+    tmp_path: Path, map_pixels: np.ndarray
 ) -> None:
     spec = class_spec(make_legend(3), {"RSOV_VERSION": "0.1"})
     grid = Grid(1100, 1300, NORTH_UP, UTM)
@@ -267,8 +213,8 @@ def test_the_bytes_do_not_depend_on_threads_or_the_order_of_windows(
         for col, width in ((700, 400), (0, 700)):
             for row in range(0, 1300, 170):
                 window = Window(col, row, width, min(170, 1300 - row))
-                work.write(window, labels[row : window.bottom, col : window.right])
-    rows = write_work(tmp_path / "rows.tif", labels)
+                work.write(window, map_pixels[row : window.bottom, col : window.right])
+    rows = write_work(tmp_path / "rows.tif", map_pixels)
     for source, threads in ((rows, 1), (rows, 2), (tmp_path / "strips.tif", 2)):
         stamp(source, spec)
         write_cog(source, tmp_path / f"{source.stem}{threads}.tif", spec, threads=threads)
@@ -276,85 +222,9 @@ def test_the_bytes_do_not_depend_on_threads_or_the_order_of_windows(
     assert all(first == other for other in others)
 
 
-# What verification finds -----------------------------------------------------------------------------------------------
-
-
-def _refused(path: Path, work: Path, spec: CogSpec) -> str:
-    with pytest.raises(OutputError) as caught:
-        verify_cog(path, work, spec)
-    return caught.value.why
-
-
-def test_a_file_that_reads_as_zeros_is_found(tmp_path: Path, finished: tuple[Path, Path, CogSpec]) -> None:
-    _, work, spec = finished
-    zeros = make_map(tmp_path, np.zeros((1300, 1100), np.uint8), spec)
-    assert "differ from what was computed" in _refused(zeros, work, spec)
-
-
-def test_M02_wide_maps_are_checked_piece_by_piece(
-    tmp_path: Path,
-    finished: tuple[Path, Path, CogSpec],
-    labels: np.ndarray,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    path, work, spec = finished
-    monkeypatch.setattr("rsov.raster.cog.CHECKED_SAMPLES", 1)
-    verify_cog(path, work, spec)
-    changed = labels.copy()
-    changed[-1, -1] = 1 if labels[-1, -1] != 1 else 2
-    assert "differ from what was computed" in _refused(make_map(tmp_path, changed, spec), work, spec)
-
-
-def test_a_lost_overview_is_found(
-    tmp_path: Path, finished: tuple[Path, Path, CogSpec], labels: np.ndarray
-) -> None:
-    path, work, spec = finished
-    with tifffile.TiffFile(path) as tiff:
-        tag = tiff.pages[1].tags["TileByteCounts"]
-        place, size = tag.valueoffset, tag.count * 4
-    data = bytearray(path.read_bytes())
-    data[place : place + size] = bytes(size)  # tiles of no bytes: absent, so read as nodata
-    (tmp_path / "map.tif").write_bytes(data)
-    assert "overview 0" in _refused(tmp_path / "map.tif", work, spec)
-
-
-@pytest.mark.parametrize("kind", ["mode", "average"])
-def test_overviews_made_wrongly_are_found(
-    tmp_path: Path, labels: np.ndarray, monkeypatch: pytest.MonkeyPatch, kind: str
-) -> None:
-    spec = class_spec(make_legend(3), {}) if kind == "mode" else score_spec(["a", "b"], {})
-    pixels = labels if kind == "mode" else np.stack([labels, labels[::-1]])
-    kernel = {"mode": "halve_mode", "average": "halve_mean"}[kind]
-    monkeypatch.setattr(f"rsov.raster.overviews.{kernel}", lambda *given: given[-1].fill(1))
-    with pytest.raises(OutputError) as caught:
-        make_map(tmp_path, pixels, spec)
-    assert "overview 0" in caught.value.why
-
-
-@pytest.mark.parametrize("level", [1, 2])
-def test_a_level_that_loses_a_few_rows_before_the_copy_is_found(
-    tmp_path: Path, labels: np.ndarray, monkeypatch: pytest.MonkeyPatch, level: int
-) -> None:
-    """As on a disk that fills up while the levels are written: their files read as zeros there."""
-
-    def lossy(work: Path, *rest) -> list[Path]:
-        made = with_overviews(work, *rest)
-        with rasterio.open(made[level - 1], "r+") as dataset:
-            rows = dataset.height * 7 // 100
-            dataset.write(
-                np.zeros((1, rows, dataset.width), np.uint8), window=((0, rows), (0, dataset.width))
-            )
-        return made
-
-    monkeypatch.setattr("rsov.raster.cog.with_overviews", lossy)
-    with pytest.raises(OutputError) as caught:
-        make_map(tmp_path, labels, class_spec(make_legend(3), {}))
-    assert f"overview {level - 1}" in caught.value.why
-
-
-def test_a_copy_can_be_ended_between_any_rows(tmp_path: Path, labels: np.ndarray) -> None:
+def test_a_copy_can_be_ended_between_any_rows(tmp_path: Path, map_pixels: np.ndarray) -> None:
     spec = class_spec(make_legend(3), {})
-    work = write_work(tmp_path / "work.tif", labels)
+    work = write_work(tmp_path / "work.tif", map_pixels)
     stamp(work, spec)
     left = 0
 
@@ -380,35 +250,6 @@ def test_blanks_around_a_tag_do_not_make_a_map_look_damaged(tmp_path: Path, text
     target = make_map(tmp_path, np.ones((9, 9), np.uint8), spec)
     with rasterio.open(target) as dataset:
         assert dataset.tags().get("RSOV_INPUT", "") == text.strip()
-
-
-def test_missing_tags_colours_and_names_are_found(finished: tuple[Path, Path, CogSpec]) -> None:
-    path, work, spec = finished
-    tags, band_tags, colours = dict(spec.tags), dict(spec.band_tags), dict(spec.colours or {})
-    changed = {
-        "tags are missing": class_spec(make_legend(3), tags | {"RSOV_RUN": "x"}),
-        "class names are missing": CogSpec(
-            "mode", 0, ("class",), tags, band_tags | {"class_9": "x"}, colours
-        ),
-        "the colour table": CogSpec("mode", 0, ("class",), tags, band_tags, colours | {1: (9, 9, 9)}),
-        "names of the bands": CogSpec("mode", 0, ("other",), tags, band_tags, colours),
-    }
-    for why, other in changed.items():
-        assert why in _refused(path, work, other)
-
-
-def test_a_plain_tiff_is_no_cog(tmp_path: Path, labels: np.ndarray) -> None:
-    spec = class_spec(make_legend(3), {})
-    make_map(tmp_path, labels, spec)
-    assert "layout" in _refused(tmp_path / "work.tif", tmp_path / "work.tif", spec)
-
-
-@pytest.mark.parametrize("share", [0.2, 0.5, 0.8, 0.97])
-def test_a_cut_file_is_found(tmp_path: Path, finished: tuple[Path, Path, CogSpec], share: float) -> None:
-    path, work, spec = finished
-    data = path.read_bytes()
-    (tmp_path / "map.tif").write_bytes(data[: int(share * len(data))])
-    assert _refused(tmp_path / "map.tif", work, spec)
 
 
 _FULL_DISK = """
