@@ -19,7 +19,7 @@ from rsov.cli import main
 from rsov.errors import InputError, RsovError, UsageError
 from rsov.raster.env import ALLOWED_DRIVERS, SKIPPED_DRIVERS, forbidden_drivers, mistyped_value, prepare_gdal
 from rsov.types import Notices, Window
-from tests.support.rasters import ids, read, scene, texture, write
+from tests.support.rasters import ids, read, scene, texture, valid, write
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -349,6 +349,9 @@ def test_S35_isolated_decoding_finds_any_damaged_block(tmp_path: Path) -> None:
     with pytest.raises(InputError) as caught:
         scene(path, isolate=True)
     assert caught.value.id == "E-input-block"
+    bad = ~valid(path, isolate=True, on_bad_block="nodata")
+    assert bad[144:160, 144:160].all()
+    assert bad.sum() == 16 * 16
 
 
 def test_S36_options_inside_a_vrt_source(tmp_path: Path) -> None:

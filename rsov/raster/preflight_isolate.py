@@ -1,6 +1,6 @@
 """Decode an untrusted picture once in a child process: a decoder that crashes takes only the child with it.
 
-``python -m rsov.raster.preflight_isolate PATH PAGE MAX_PIXELS`` is that child.
+``python -m rsov.raster.preflight_isolate PATH PAGE MAX_PIXELS ON_BAD_BLOCK`` is that child.
 """
 
 from __future__ import annotations
@@ -30,7 +30,8 @@ def decode_apart(source: Source, options: ReadOptions) -> None:
     """Decode every block of the picture in a child process.
 
     Raises:
-        InputError: the child crashed, took too long, or found a block that cannot be decoded.
+        InputError: the child crashed, took too long, or found a block that cannot be decoded and is not to be
+            taken for nodata.
     """
     command = [
         sys.executable,
@@ -40,6 +41,7 @@ def decode_apart(source: Source, options: ReadOptions) -> None:
         str(source.path.absolute()),
         str(options.subdataset or 0),
         str(options.max_pixels),
+        options.on_bad_block,
     ]
     limit = time_limit(source)
     try:
@@ -65,7 +67,7 @@ def decode_apart(source: Source, options: ReadOptions) -> None:
             "E-input-block",
             f"{source.path} cannot be decoded",
             where=child.stderr.strip()[-400:],
-            fix="copy it again",
+            fix="copy it again, or --on-bad-block nodata marks the place as no data",
         )
 
 
@@ -84,7 +86,7 @@ def end_with_parent() -> None:
 
 
 def main(arguments: list[str]) -> int:
-    """Decode all blocks; 0 when that worked."""
+    """Decode all blocks; 0 when that worked, or those that did not are to become nodata."""
     end_with_parent()
     from rsov.raster.preflight import check_source
     from rsov.raster.scene_options import ReadOptions
@@ -92,13 +94,15 @@ def main(arguments: list[str]) -> int:
     from rsov.types import Notices
 
     path, page, max_pixels = Path(arguments[0]), int(arguments[1]), int(arguments[2])
+    passed: tuple[type[Exception], ...] = gdal_errors() if arguments[3] == "nodata" else ()
     try:
         options = ReadOptions(subdataset=page or None, allow_vrt=True, max_pixels=max_pixels)
         source = check_source(path, options, Notices())
         with View(source).open() as ds:
             for _, window in ds.block_windows(1):
-                ds.read(window=window)
-                ds.dataset_mask(window=window)
+                for decode in (ds.read, ds.dataset_mask):
+                    with contextlib.suppress(*passed):
+                        decode(window=window)
     except RsovError as error:
         sys.stderr.write(str(error))
         return _FAULT
