@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ import rasterio
 import tifffile
 from rasterio.enums import ColorInterp
 
+from rsov.errors import UsageError
 from rsov.types import Notices
 from tests.support.rasters import ids, read, scene, texture, valid, write
 
@@ -237,6 +239,23 @@ def test_Z32_near_infrared_tagged_as_alpha(tmp_path: Path) -> None:
     assert not valid(path, quiet, alpha="yes").all()
     assert valid(path, quiet, alpha="no").all()
     assert ids(quiet) == []
+
+
+@pytest.mark.parametrize(
+    ("case", "options", "told"),
+    [
+        ("NO", {}, "no band marked as alpha"),
+        ("YES", {"nodata": (0,)}, "--nodata goes first"),
+        ("YES", {"bands": (1, 2, 4)}, "one of its colours"),
+    ],
+)
+def test_Z32_an_alpha_that_is_asked_for_and_cannot_be_used_is_refused(
+    tmp_path: Path, case: str, options: dict[str, Any], told: str
+) -> None:
+    path = write(tmp_path / "a.tif", texture(bands=4), photometric="RGB", alpha=case)
+    with pytest.raises(UsageError, match=told) as caught:
+        scene(path, alpha="yes", **options)
+    assert caught.value.id == "E-alpha"
 
 
 def test_Z32_feathered_alpha_is_still_alpha(tmp_path: Path) -> None:

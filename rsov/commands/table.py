@@ -140,7 +140,9 @@ PREDICT: tuple[Option, ...] = (
         "NAME",
         offers=_sensors,
     ),
-    choice("alpha", PIXELS, "Is the last band a mask: auto, yes, no [auto].", "HOW", *CHOICES["alpha"]),
+    choice(
+        "alpha", PIXELS, "Is the band marked as alpha a mask: auto, yes, no [auto].", "HOW", *CHOICES["alpha"]
+    ),
     Option(
         "nodata",
         PIXELS,

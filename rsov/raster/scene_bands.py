@@ -88,7 +88,8 @@ def plan_bands(ds: DatasetReader, options: ReadOptions, name: str, notices: Noti
     """Choose bands and the source of validity.
 
     Raises:
-        UsageError: bands that do not exist, not three of them, or none to choose from.
+        UsageError: bands that do not exist, not three of them, or none to choose from; an alpha band that is
+            asked for and cannot be the mask.
         InputError: complex samples, or bands of different types.
     """
     if ds.count == 0:
@@ -107,6 +108,8 @@ def plan_bands(ds: DatasetReader, options: ReadOptions, name: str, notices: Noti
     if alpha in indexes or options.alpha == "no":
         alpha = 0
     mask = _mask(ds, indexes, alpha, options, dtype, name=name, notices=notices)
+    if options.alpha == "yes" and mask.kind != "alpha":
+        raise _no_alpha(ds, indexes, mask, name)
     names = tuple((ds.descriptions[i - 1] or f"band {i}") for i in indexes)
     return BandPlan(indexes, names, dtype, bits, scales, offsets, mask, colormap, how)
 
@@ -187,6 +190,21 @@ def _alpha_band(ds: DatasetReader) -> int:
         return 0
     roles = [interp.name.lower() for interp in ds.colorinterp]
     return roles.index("alpha") + 1 if "alpha" in roles else 0
+
+
+def _no_alpha(ds: DatasetReader, indexes: Sequence[int], mask: MaskPlan, name: str) -> UsageError:
+    """Why ``--alpha yes`` cannot be done."""
+    alpha = _alpha_band(ds)
+    if not alpha:
+        what, fix = f"{name} has no band marked as alpha", "leave out --alpha, or mark the band in the file"
+    elif alpha in indexes:
+        what, fix = f"the alpha band of {name} is one of its colours", "leave out --alpha, or other --bands"
+    else:
+        first = "its mask" if mask.kind == "mask" else "--nodata"
+        what = f"the alpha band of {name} is not used: {first} goes first"
+        fix = "leave out one of the two"
+    listing = _listing([text or "" for text in ds.descriptions], [i.name.lower() for i in ds.colorinterp])
+    return UsageError("E-alpha", f"--alpha yes: {what}", where=listing, fix=fix)
 
 
 def _palette(ds: DatasetReader, options: ReadOptions, notices: Notices) -> NDArray[np.uint8] | None:
