@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -448,6 +449,19 @@ def test_stats_that_leave_no_contrast_are_told(tmp_path: Path) -> None:
     path = write(tmp_path / "wide.tif", texture(200, 200, dtype="uint16") * 100)
     wide.write_text(scene(path, scale="auto").radiometry.to_json())
     (message,) = told_of_stats(write(tmp_path / "narrow.tif", texture(200, 200, dtype="uint16") + 1000), wide)
+    assert "contrast" in message
+
+
+@pytest.mark.parametrize("gains", [(0, 0, 0), (1, 0, 1), (1, 1, 0.01)])
+def test_stats_that_leave_no_contrast_in_one_band_are_told(
+    tmp_path: Path, gains: tuple[float, float, float]
+) -> None:
+    path, stats = write(tmp_path / "a.tif", texture(200, 200)), tmp_path / "stats.json"
+    own = scene(path, scale="none").radiometry
+    stats.write_text(replace(own, gain=(1, 1, 1)).to_json())
+    assert not told_of_stats(path, stats)
+    stats.write_text(replace(own, gain=gains).to_json())
+    (message,) = told_of_stats(path, stats)
     assert "contrast" in message
 
 

@@ -81,10 +81,12 @@ def judge_radiometry(
     """
     if sample.values.shape[1] == 0:
         return
-    clipped, flatter = stated.clipped(sample.values), own.gain[0] / (stated.gain[0] or math.inf)
-    if clipped > _MOST or (own.lo < own.hi and abs(flatter) > _FLATTER):
+    clipped, gains = stated.clipped(sample.values), zip(own.gain, stated.gain, strict=True)
+    flatter = max(abs(mine / theirs) if theirs else math.inf for mine, theirs in gains)
+    if clipped > _MOST or (own.lo < own.hi and flatter > _FLATTER):
         lost = f"{clipped:.0%} of its samples end as black or white" if clipped > _MOST else ""
-        lost = lost or f"its contrast becomes {abs(flatter):.3g} times smaller than under its own scale"
+        left = f"becomes {flatter:.3g} times smaller than" if flatter < math.inf else "is lost, unlike"
+        lost = lost or f"its contrast {left} under its own scale"
         asked = "was it taken from a picture of the same kind?" if option == "--stats" else "--scale auto?"
         notices.warn(
             "W-stats-range" if option == "--stats" else "W-scale-range",
