@@ -272,6 +272,23 @@ def test_Z39_scale_and_offset_are_applied_once(tmp_path: Path) -> None:
     assert scene(path, scale="auto").radiometry.lo[0] == pytest.approx(lo)
 
 
+@pytest.mark.parametrize("dtype", ["uint8", "uint16", "int16"])
+@pytest.mark.parametrize(("scale", "offset"), [(0.0001, 0.0), (0.05, -3.0), (40.0, 7.0)])
+def test_Z39_one_scale_for_all_bands_does_not_change_the_picture(
+    tmp_path: Path, dtype: str, scale: float, offset: float
+) -> None:
+    """Reflectances of 0 to 1 in 16 bits are no picture of 8 bits, which few pixels would leave all grey."""
+
+    def units(out: rasterio.io.DatasetWriter) -> None:
+        out.scales, out.offsets = (scale,) * 3, (offset,) * 3
+
+    data = texture(dtype=dtype, top=250 if dtype == "uint8" else 3000)
+    scaled = read(write(tmp_path / "a.tif", data, after=units), scale="auto").data.astype(int)
+    plain = read(write(tmp_path / "b.tif", data), scale="auto").data
+    assert np.abs(scaled - plain).max() <= 1, "rounding"
+    assert np.ptp(scaled) > 200
+
+
 def test_Z39_different_scales_per_band(tmp_path: Path) -> None:
     data = texture(dtype="uint16", top=2000)
 

@@ -215,10 +215,11 @@ def estimate(
         pair = percentile_pair(values.ravel(), rule.low, rule.high)
         if pair is None:
             pair = (0.0, float(max_value or 1)) if same else (0.0, 1.0)
+        # as stored, in whatever type (robustness Z56): reflectances of 0 to 1 are no picture of 8 bits
+        counts = max_value is not None and (same or bool((np.abs(s) == 1).all()))
+        if rule.kind == "auto" and counts and pair[0] >= 0 and pair[1] <= _8_BITS:
+            pair = settled(*pair, pixels)
         low, high = (pair[0] * s[0] + o[0], pair[1] * s[0] + o[0]) if same else pair
-        bits = max_value is not None and low >= 0 and high <= _8_BITS  # in whatever type (robustness Z56)
-        if rule.kind == "auto" and bits:
-            low, high = settled(low, high, pixels)
     span = (HIGH_TARGET - LOW_TARGET) if rule.kind != "range" else 255.0
     step = float(np.abs(s).min())
     if max_value is not None and rule.kind != "range":
