@@ -300,6 +300,38 @@ def test_Z39_different_scales_per_band(tmp_path: Path) -> None:
     assert np.abs(read(path, scale="0,4000").data - values / 4000 * 255).max() <= 0.51
 
 
+@pytest.mark.parametrize("dtype", ["uint8", "uint16", "float32"])
+@pytest.mark.parametrize(
+    ("scales", "offsets"),
+    [
+        ((np.nan, 1, 1), (0, 0, 0)),
+        ((1, np.inf, 1), (0, 0, 0)),
+        ((1, 1, 1), (0, 0, -np.inf)),
+        ((1e308, 1, 1), (0, 0, 0)),
+        ((1e308, 1e308, 1e308), (0, 0, 0)),
+        ((1e-320, 1e-320, 1e-320), (0, 0, 0)),
+        ((1, 1, 1), (1e308, -1e308, 0)),
+    ],
+)
+def test_Z39_scales_that_cannot_be_computed_with_are_refused(
+    tmp_path: Path, dtype: str, scales: tuple[float, ...], offsets: tuple[float, ...]
+) -> None:
+    """Else the map is of a picture that is all black or all grey."""
+
+    def units(out: rasterio.io.DatasetWriter) -> None:
+        out.scales, out.offsets = scales, offsets
+
+    data = texture(dtype=dtype)
+    path = write(tmp_path / "a.tif", data, after=units)
+    with pytest.raises(InputError) as caught:
+        scene(path, scale="auto")
+    assert caught.value.id == "E-input-scale"
+    assert "--scale none" in caught.value.fix
+    with pytest.raises((InputError, UsageError)):
+        scene(path, scale="0,255")
+    assert (read(path, scale="none").data == data).all()
+
+
 @pytest.mark.parametrize("dtype", ["uint8", "uint16", "float32", "int16"])
 def test_Z48_constant_image(tmp_path: Path, dtype: str) -> None:
     pixels = read(write(tmp_path / "a.tif", np.full((3, 64, 64), 128, dtype)), scale="auto")

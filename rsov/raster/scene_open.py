@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from affine import Affine
 
-from rsov.errors import ResourceError
+from rsov.errors import InputError, ResourceError
 from rsov.raster.aoi import read_aoi
 from rsov.raster.env import check_environment, forbidden_drivers
 from rsov.raster.preflight import Source, check_source
@@ -322,8 +322,19 @@ def _radiometry(
 
 
 def _estimated(raw: RawReader, sample: Sample, rule: Rule, pixels: float = math.inf) -> Radiometry:
-    bands = raw.bands
-    return estimate(sample.values, rule, bands.scales, bands.offsets, bands.max_value, pixels=pixels)
+    """The radiometry of the sample; refused where the file's own scale leaves the range of floats (Z39)."""
+    bands, name = raw.bands, raw.view.source.path.name
+    with np.errstate(all="ignore"):  # what comes out is looked at
+        found = estimate(sample.values, rule, bands.scales, bands.offsets, bands.max_value, pixels=pixels)
+    if not np.isfinite([*found.gain, *found.offset, *found.lo, *found.hi]).all() or 0 in found.gain:
+        raise InputError(
+            "E-input-scale",
+            f"the values of {name} cannot be computed with",
+            where=f"scale of the bands {bands.scales}, offset {bands.offsets}",
+            why="they become infinite, or no numbers: a damaged header or values",
+            fix=f"gdal_edit -scale 1 -offset 0 {name}; or --scale none if its samples are 0 to 255",
+        )
+    return found
 
 
 def _judge_alpha(
