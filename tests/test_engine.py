@@ -126,7 +126,7 @@ def test_strips_do_not_change_a_pixel():
     """A small budget cuts the scene into column ranges; tiles at their borders are run twice, to the same effect."""
     scene, model = ArrayScene(picture(150, 1700)), RandomSegmenter()
     whole, plan, _ = classify(scene, model)
-    lean = BASE + READING + BAND_BYTES + 2 * MB
+    lean = BASE + READING + BAND_BYTES + 1 * MB
     stripped, narrow, _ = classify(scene, model, budget=lean, tile=64)
     assert plan.strips == 1
     assert narrow.strips > 1
