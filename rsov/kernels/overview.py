@@ -1,7 +1,7 @@
 """The next coarser level of a raster, and whether one is what it should be.
 
-A level has a pixel for 2 x 2 finer ones; a last odd row or column counts twice. The checks count, and so
-share no fault with the kernels whose results they judge.
+A level has a pixel for 2 x 2 finer ones; a last odd row or column counts twice. The checks judge a level by
+what it has to be, not by making it again.
 """
 
 from __future__ import annotations
@@ -44,6 +44,17 @@ def halve_mode(labels: NDArray[Any], result: NDArray[Any]) -> None:
 
 
 @njit
+def _known(values: tuple[Any, ...], unknown: int) -> tuple[int, int]:
+    """Sum and number of those that are not ``unknown``."""
+    total = count = 0
+    for value in values:
+        if value != unknown:
+            total += int(value)
+            count += 1
+    return total, count
+
+
+@njit
 def halve_mean(scores: NDArray[Any], unknown: int, result: NDArray[Any]) -> None:
     """Mean of the known ones of 2 x 2 pixels, halves rounded up; ``unknown`` only where all four are.
 
@@ -54,11 +65,8 @@ def halve_mean(scores: NDArray[Any], unknown: int, result: NDArray[Any]) -> None
         above, below = scores[2 * y], scores[min(2 * y + 1, bottom)]
         for x in range(result.shape[1]):
             left, next_to_it = 2 * x, min(2 * x + 1, right)
-            total = count = 0
-            for value in (above[left], above[next_to_it], below[left], below[next_to_it]):
-                if value != unknown:
-                    total += int(value)
-                    count += 1
+            four = (above[left], above[next_to_it], below[left], below[next_to_it])
+            total, count = _known(four, unknown)
             result[y, x] = (2 * total + count) // (2 * count) if count else unknown
 
 
@@ -100,11 +108,8 @@ def is_mean(scores: NDArray[Any], unknown: int, level: NDArray[Any]) -> bool:
         above, below = scores[2 * y], scores[min(2 * y + 1, bottom)]
         for x in range(level.shape[1]):
             left, next_to_it = 2 * x, min(2 * x + 1, right)
-            total = count = 0
-            for value in (above[left], above[next_to_it], below[left], below[next_to_it]):
-                if value != unknown:
-                    total += int(value)
-                    count += 1
+            four = (above[left], above[next_to_it], below[left], below[next_to_it])
+            total, count = _known(four, unknown)
             shown = int(level[y, x])
             if (shown == unknown) != (count == 0) or 2 * abs(shown * count - total) > count:
                 return False
