@@ -107,11 +107,13 @@ def stand_back() -> None:
 
     A layer ends when the slowest thread of the network ends, so a reader that takes half of a processor
     makes all of them wait. Behind them it fills the gaps between layers, and when the network waits for a
-    tile it has the processors for itself.
+    tile it has the processors for itself. A batch thread that wakes up displaces nobody.
     """
     if sys.platform.startswith("linux"):  # elsewhere the priority is that of the process
         with contextlib.suppress(OSError):
             thread = threading.get_native_id()
+            if os.sched_getscheduler(thread) == os.SCHED_OTHER:  # not what somebody chose for the process
+                os.sched_setscheduler(thread, os.SCHED_BATCH, os.sched_param(0))
             os.setpriority(os.PRIO_PROCESS, thread, os.getpriority(os.PRIO_PROCESS, thread) + _BEHIND)
 
 
