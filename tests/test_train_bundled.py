@@ -86,7 +86,7 @@ def test_from_folder_to_bundle(data: Path, tmp_path: Path) -> None:
     assert train_bundled(RECIPE, data, out) == 4
     whole = tmp_path / "whole"
     train_bundled(RECIPE, data, whole)
-    first, second = load_file(out / LAST), load_file(whole / LAST)
+    first, second = (load_file(folder / "member_1" / LAST) for folder in (out, whole))
     assert all(torch.equal(first[key], second[key]) for key in second)
 
     card = export_bundle(out / LAST, tmp_path / "b.safetensors", version="9", data_sets=["drawn"])
@@ -179,7 +179,7 @@ def test_negatives_are_those_that_the_recipe_names(data: Path, recipe: Path) -> 
         return load_recipe(Recipe, recipe, "", [value])
 
     wide, narrow = (
-        {each.name for each in text_loss(sets, changed(f"negatives={name}")).contrast.general}
+        {each.name for each in text_loss(sets, changed(f"negatives={name}"), 1).contrast.general}
         for name in ("unambiguous", "background")
     )
     assert narrow < wide
@@ -191,8 +191,34 @@ def test_other_seeds_give_other_weights(data: Path, tmp_path: Path) -> None:
     one = replace(RECIPE, loop=replace(RECIPE.loop, steps=1))
     train_bundled(one, data, tmp_path / "1")
     train_bundled(replace(one, seed=2), data, tmp_path / "2")
-    first, second = load_file(tmp_path / "1" / LAST), load_file(tmp_path / "2" / LAST)
-    assert not torch.equal(first["network/project.weight"], second["network/project.weight"])
+    first, second = load_weights(tmp_path / "1" / LAST), load_weights(tmp_path / "2" / LAST)
+    assert not torch.equal(first["project.weight"], second["project.weight"])
+
+
+def test_members_begin_alike_draw_for_themselves_and_are_averaged(data: Path, tmp_path: Path) -> None:
+    still = replace(RECIPE, members=2, rate_trunk=0.0, rate_rest=0.0, loop=replace(RECIPE.loop, steps=1))
+    train_bundled(still, data, tmp_path / "still")
+    states = [load_file(tmp_path / "still" / f"member_{n}" / LAST) for n in (1, 2)]
+    assert all(
+        torch.equal(states[0][f"network/{key}"], states[1][f"network/{key}"])
+        for key in ["project.weight", "trunk.stem.conv.weight"]
+    )
+
+    assert train_bundled(replace(RECIPE, members=2), data, tmp_path / "two") == 2 * RECIPE.loop.steps
+    paths = [tmp_path / "two" / f"member_{n}" / LAST for n in (1, 2)]
+    weights = [load_weights(path)["project.weight"] for path in paths]
+    assert not torch.equal(*weights)
+    mean = load_weights(tmp_path / "two" / LAST)
+    torch.testing.assert_close(mean["project.weight"], (weights[0] + weights[1]) / 2)
+    assert torch.equal(weights[0], load_weights(one_member(data, tmp_path))["project.weight"])
+    with pytest.raises(UsageError, match="one at least"):
+        replace(RECIPE, members=0)
+
+
+def one_member(data: Path, folder: Path) -> Path:
+    """The weights that the recipe without other members gives."""
+    train_bundled(RECIPE, data, folder / "one")
+    return folder / "one" / LAST
 
 
 @pytest.fixture(scope="module")

@@ -19,10 +19,11 @@ from torch.nn import functional
 from rsov.datasets.cache import cache_set
 from rsov.datasets.crops import Batch, CropSampler, CropSettings, SetSource
 from rsov.datasets.sets import IGNORE, DataSet, find_sets
-from rsov.errors import InputError
+from rsov.errors import InputError, UsageError
+from rsov.jobs.train.checkpoint import save_mean
 from rsov.jobs.train.closed import ClosedLoss, ClosedNetwork
 from rsov.jobs.train.contrast import Contrast, contrast_loss
-from rsov.jobs.train.loop import MAY_CHANGE, LoopSettings, Loss, Trainee, run_loop
+from rsov.jobs.train.loop import LAST, MAY_CHANGE, LoopSettings, Loss, Trainee, run_loop
 from rsov.jobs.train.points import sample_points
 from rsov.jobs.train.recipe import flat
 from rsov.models.bundled.network import BundledNetwork, NetworkShape, channels_last
@@ -41,15 +42,17 @@ _TEXT_STREAM = 7  # keeps the draws of texts apart from those of crops
 class Recipe:
     """Everything that decides the weights, the data aside.
 
-    `negatives` are the concepts that pixels are contrasted with: `unambiguous` ones, or only those of the
-    default `background`. `closed` trains a layer of classes per set instead of the text space: the
-    yardstick of closed.py.
+    `seed` gives the first weights; member `m` of the `members` draws its crops and words from `seed + m`, and
+    the weights of all members are averaged at the end (model soup, arXiv 2203.05482). `negatives` are the
+    concepts that pixels are contrasted with: `unambiguous` ones, or only those of the default `background`.
+    `closed` trains a layer of classes per set instead of the text space: the yardstick of closed.py.
     """
 
     loop: LoopSettings
     crops: CropSettings = field(default_factory=CropSettings)
     boost: dict[str, float] = field(default_factory=dict)
     seed: int = 1
+    members: int = 1
     batch: int = 12
     rate_trunk: float = 3e-4
     rate_rest: float = 1e-3
@@ -59,6 +62,10 @@ class Recipe:
     exclude_sets: tuple[str, ...] = ()
     exclude_pictures: tuple[str, ...] = ()
     closed: bool = False
+
+    def __post_init__(self) -> None:
+        if self.members < 1:
+            raise UsageError("E-recipe-value", f"members is {self.members}: one at least is wanted")
 
 
 def training_sets(data_dir: Path, exclude: Sequence[str] = (), pictures: Sequence[str] = ()) -> list[DataSet]:
@@ -96,15 +103,16 @@ def training_sets(data_dir: Path, exclude: Sequence[str] = (), pictures: Sequenc
 class BundledLoss:
     """Loss of one batch; the texts of a step follow from (seed, step)."""
 
-    def __init__(self, contrast: Contrast, recipe: Recipe) -> None:
+    def __init__(self, contrast: Contrast, recipe: Recipe, seed: int) -> None:
         self.contrast = contrast
         self.recipe = recipe
+        self.seed = seed
 
     def __call__(self, network: nn.Module, step: int, batch: Batch) -> dict[str, Tensor]:
         """Named terms of the loss; `total` is the one to minimise."""
         if not isinstance(network, BundledNetwork):
             raise TypeError("the loss belongs to BundledNetwork")
-        rng = np.random.default_rng((self.recipe.seed, step, _TEXT_STREAM))
+        rng = np.random.default_rng((self.seed, step, _TEXT_STREAM))
         which = sorted({int(index) for index in batch.sets})
         texts = self.contrast.draw(which, rng, self.recipe.text_noise)
         pairs = np.stack(
@@ -132,18 +140,19 @@ class BundledLoss:
         return {"total": total, "softmax": softmax, "sigmoid": sigmoid, "scale": network.scale}
 
 
-def text_loss(sets: Sequence[DataSet], recipe: Recipe) -> BundledLoss:
+def text_loss(sets: Sequence[DataSet], recipe: Recipe, seed: int) -> BundledLoss:
     """The loss of the text space over these sets; encodes every text that may be drawn."""
     table = concepts()
     negatives = unambiguous_concepts() if recipe.negatives == "unambiguous" else background_concepts()
     texts = Contrast.texts(sets, negatives, table)
     vectors = dict(zip(texts, encode(texts), strict=True))
-    return BundledLoss(Contrast(sets, negatives, table, vectors), recipe)
+    return BundledLoss(Contrast(sets, negatives, table, vectors), recipe, seed)
 
 
 def _note(recipe: Recipe, sets: Sequence[DataSet]) -> dict[str, str]:
     """What the steps are made of: the recipe, and of each set its classes and files (name, GSD, sizes)."""
-    note = {key: value for key, value in flat(recipe).items() if key.removeprefix("loop.") not in MAY_CHANGE}
+    free = {"members", *MAY_CHANGE}
+    note = {key: value for key, value in flat(recipe).items() if key.removeprefix("loop.") not in free}
     for item in sets:
         files = [(r.name, r.gsd, r.image.stat().st_size, r.label.stat().st_size) for r in item.train]
         digest = hashlib.sha256(repr((item.classes, files)).encode()).hexdigest()[:8]
@@ -160,30 +169,47 @@ def train_bundled(
     report: Callable[[str], None] = lambda _: None,
     should_stop: Callable[[], bool] = lambda: False,
 ) -> int:
-    """Train into `out` (checkpoints, log, cached pictures); returns the steps done.
+    """Train into `out` (averaged weights, a folder with checkpoints and log per member, cached pictures).
+
+    Returns the steps done by all members: fewer than the recipe's where it was stopped.
 
     Raises:
         InputError: there is no data set to train on, or one cannot be read.
         UsageError, ModelError, ResourceError: as :func:`rsov.jobs.train.loop.run_loop`; the recipe (all but
-            `MAY_CHANGE` of the loop) and the data are the note.
+            `members` and `MAY_CHANGE` of the loop) and the data are the note.
     """
     sets = training_sets(data_dir, recipe.exclude_sets, recipe.exclude_pictures)
     sources = [
         SetSource(item.name, tuple(cache_set(item, item.train, out / "cache", report))) for item in sets
     ]
+    note = _note(recipe, sets)
+    done, folders = 0, [out / f"member_{number + 1}" for number in range(recipe.members)]
+    for number, folder in enumerate(folders):
+        if recipe.members > 1:
+            report(f"member {number + 1} of {recipe.members}")
+        trainee = _trainee(recipe, sets, sources, recipe.seed + number)
+        done += run_loop(trainee, recipe.loop, folder, resume=resume, note=note, should_stop=should_stop)
+        if done < (number + 1) * recipe.loop.steps:
+            return done
+    save_mean(out / LAST, [folder / LAST for folder in folders], step=done)
+    return done
+
+
+def _trainee(
+    recipe: Recipe, sets: Sequence[DataSet], sources: Sequence[SetSource], seed: int
+) -> Trainee[Batch]:
+    """The network with its first weights, and what it learns from: drawn from a seed of its own."""
     torch.manual_seed(recipe.seed)
     network = BundledNetwork(NetworkShape())
     load_trunk_weights(network.trunk)
-    made: tuple[nn.Module, Loss[Batch]] = network, text_loss(sets, recipe)
+    made: tuple[nn.Module, Loss[Batch]] = network, text_loss(sets, recipe, seed)
     if recipe.closed:
         made = ClosedNetwork(network, {item.name: len(item.classes) for item in sets}), ClosedLoss(sets)
     channels_last(made[0])
-    sampler = CropSampler(sources, recipe.crops, recipe.seed, recipe.boost)
-    trainee = Trainee(
+    sampler = CropSampler(sources, recipe.crops, seed, recipe.boost)
+    return Trainee(
         network=made[0],
         rate=lambda name: recipe.rate_trunk if "trunk." in name else recipe.rate_rest,
         batch=functools.partial(sampler.batch, size=recipe.batch),
         loss=made[1],
     )
-    note = _note(recipe, sets)
-    return run_loop(trainee, recipe.loop, out, resume=resume, note=note, should_stop=should_stop)

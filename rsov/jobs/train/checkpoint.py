@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from rsov.errors import ModelError, UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
 _FORMAT = "rsov-checkpoint-1"
@@ -55,6 +55,29 @@ def save_checkpoint(
     for name, parameter in network.named_parameters():
         for key, value in optimiser.state.get(parameter, {}).items():
             tensors[f"optimiser/{key}/{name}"] = value
+    _write(path, tensors, step, note)
+
+
+def save_mean(path: Path, members: Sequence[Path], *, step: int) -> None:
+    """Write the mean of the averaged weights of several checkpoints: one for :func:`load_weights` only.
+
+    Counters, which no mean has, are those of the first member.
+
+    Raises:
+        ModelError: a member cannot be read, or is of another network.
+    """
+    states = [load_weights(member) for member in members]
+    first = states[0]
+    for member, state in zip(members, states, strict=True):
+        _same_shapes(member, first, state)
+    mean = {
+        key: torch.stack([state[key] for state in states]).mean(0) if value.is_floating_point() else value
+        for key, value in first.items()
+    }
+    _write(path, {f"average/{key}": value for key, value in mean.items()}, step, {})
+
+
+def _write(path: Path, tensors: Mapping[str, Tensor], step: int, note: Mapping[str, str]) -> None:
     plain = {k: v.detach().clone(memory_format=torch.contiguous_format) for k, v in tensors.items()}
     part = path.with_name(path.name + ".part")
     save_file(plain, part, metadata={"format": _FORMAT, "step": str(step), "note": json.dumps(dict(note))})
@@ -99,12 +122,15 @@ def load_weights(path: Path) -> dict[str, Tensor]:
 
 def fill(network: nn.Module, state: Mapping[str, Tensor], path: Path) -> None:
     """Load weights that were read from `path`; raises ModelError where they are another network's."""
-    own = network.state_dict()
+    _same_shapes(path, network.state_dict(), state)
+    network.load_state_dict(state)
+
+
+def _same_shapes(path: Path, own: Mapping[str, Tensor], state: Mapping[str, Tensor]) -> None:
     shapes = [{key: tuple(value.shape) for key, value in each.items()} for each in (own, state)]
     odd = sorted(key for key, _ in shapes[0].items() ^ shapes[1].items())
     if odd:
         raise _refused(path, "the checkpoint belongs to another network", f"they differ in {odd[0]}")
-    network.load_state_dict(state)
 
 
 @contextmanager
