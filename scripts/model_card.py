@@ -14,17 +14,29 @@ import json
 import math
 import statistics
 import tomllib
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+from PIL import Image
+
 from rsov.datasets.sets import OTHER, DataSet, find_sets
+from rsov.jobs.train.evaluate import TEMPERATURES
 from rsov.models.bundled.weights import load_bundled
+from rsov.report.drawing import FRAME, INK, PAPER, QUIET, SMALL, Pen
 from rsov.text.concepts import concepts
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from numpy.typing import NDArray
+
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "model-card.md"
+DIAGRAM = PAGE.parent / "pictures" / "reliability.png"
+BAR = (88, 138, 190)
+SEEN = 2e-4
+"""Share of the pixels from which a bin of the diagram says anything."""
 LONGEST_LICENCE = 240
 Figures = dict[str, dict[str, Any]]
 
@@ -42,11 +54,19 @@ def main() -> None:
     text = replaced(PAGE.read_text(encoding="utf-8"), "facts", facts())
     never = "Sets that no training saw (all pictures)"
     known = "Sets that were trained on (validation pictures)"
+    pooled = {
+        title: Pooled.of(
+            [figures[each.name] for each in sets if each.name in figures and (each.bundle == "no") == foreign]
+        )
+        for title, foreign in (("validation pictures", False), ("sets that no training saw", True))
+    }
+    draw_reliability(pooled, DIAGRAM)
     tables = "\n".join(
         [
             measured(sets, figures, never, lambda each: each.bundle == "no"),
             measured(sets, figures, known, lambda each: each.bundle != "no"),
             by_class(sets, figures),
+            calibration(pooled),
             trained(sets),
         ]
     )
@@ -154,6 +174,73 @@ def by_class(sets: list[DataSet], figures: Figures) -> str:
         "### By class\n\nMean IoU of a class over the sets above that have it (number of sets), validation "
         f"and transfer together:\n\n{line}.\n"
     )
+
+
+@dataclass(frozen=True)
+class Pooled:
+    """Labelled pixels of several sets together, by bin of confidence at the card's temperature.
+
+    Share of the pixels, their mean confidence, share of right ones; each [bin], NaN in an empty one.
+    """
+
+    share: NDArray[np.float64]
+    confidence: NDArray[np.float64]
+    accuracy: NDArray[np.float64]
+
+    @classmethod
+    def of(cls, rows: list[dict[str, Any]]) -> Pooled:
+        """From the rows of some sets."""
+        temperature = load_bundled()[1].temperature
+        place = min(range(len(TEMPERATURES)), key=lambda i: abs(TEMPERATURES[i] - temperature))
+        pixels, confidence, right = (
+            np.sum([row["reliability"][key][place] for row in rows], 0)
+            for key in ("pixels", "confidence", "right")
+        )
+        with np.errstate(invalid="ignore"):
+            return cls(pixels / pixels.sum(), confidence / pixels, right / pixels)
+
+    @property
+    def error(self) -> float:
+        """Expected calibration error."""
+        return float(np.nansum(self.share * np.abs(self.confidence - self.accuracy)))
+
+
+def calibration(pooled: dict[str, Pooled]) -> str:
+    """The section with the diagram."""
+    errors = " and ".join(f"{percent(each.error)} % over {title}" for title, each in pooled.items())
+    return (
+        "### Confidence\n\n![Reliability diagram](pictures/reliability.png)\n\nShare of right pixels among "
+        "those of a confidence, all labelled pixels together; on the line both are equal, and grey bars show "
+        f"where the pixels are. Expected calibration error: {errors}.\n"
+    )
+
+
+def draw_reliability(pooled: dict[str, Pooled], path: Path) -> None:
+    """One panel for each: accuracy by confidence."""
+    side, left, top, gap = 360, 70, 60, 90
+    sheet = Image.new("RGB", (left + len(pooled) * (side + gap), top + side + 70), PAPER)
+    pen = Pen(sheet, pooled)
+    for number, (title, each) in enumerate(pooled.items()):
+        x0 = left + number * (side + gap)
+        pen.write((x0, 16), f"{title}: ECE {percent(each.error)} %", SMALL + 2, room=side + gap)
+        width = side / len(each.share)
+        for i, (share, accuracy) in enumerate(zip(each.share, each.accuracy, strict=True)):
+            span = (x0 + round(i * width) + 1, x0 + round((i + 1) * width) - 1)
+            for value, colour in ((accuracy, BAR), (share, FRAME)):
+                if share >= SEEN:
+                    pen.draw.rectangle(
+                        (span[0], top + side - round(value * side), span[1], top + side), colour
+                    )
+        pen.draw.rectangle((x0, top, x0 + side, top + side), outline=QUIET)
+        pen.draw.line((x0, top + side, x0 + side, top), INK, 2)
+        for tick in (0, 0.5, 1):
+            label, at = f"{tick:g}", round(tick * side)
+            pen.write((x0 + at - pen.width(label, SMALL) // 2, top + side + 8), label, SMALL, room=side)
+            pen.write((x0 - 10 - pen.width(label, SMALL), top + side - at - 9), label, SMALL, room=side)
+        pen.write((x0 + side // 2 - 40, top + side + 32), "confidence", SMALL, room=side, colour=QUIET)
+    pen.write((left, 38), "share of right pixels", SMALL, room=side, colour=QUIET)
+    path.parent.mkdir(exist_ok=True)
+    sheet.save(path, optimize=True)
 
 
 def table(head: list[str], rows: list[list[str]]) -> str:

@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 import importlib.util
+import sys
 from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pytest
+import torch
+from PIL import Image
+
+from rsov.jobs.train.evaluate import Reliability
+from rsov.models.bundled.weights import load_bundled
 
 if TYPE_CHECKING:
     from types import ModuleType
@@ -21,6 +28,7 @@ def card() -> ModuleType:
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module  # where its data classes look for their names
     spec.loader.exec_module(module)
     return module
 
@@ -58,6 +66,29 @@ licence = "imagery: Survey CC BY 4.0; repository GPL-3.0"
     )
     found = card.licence(SimpleNamespace(licence="mixed, see [[picture]]", folder=tmp_path))
     assert found == "mixed: Survey CC BY 4.0; Agency CC0; none stated for 1 of 4 pictures"
+
+
+def test_the_diagram_pools_the_pixels_of_all_sets(card: ModuleType, tmp_path: Path) -> None:
+    sets, both = [Reliability() for _ in range(2)], Reliability()
+    rng = np.random.default_rng(3)
+    for number, each in enumerate(sets):
+        logits = torch.from_numpy(rng.normal(0, 2, (3, 500 * (number + 1))))
+        truth = rng.integers(0, 3, logits.shape[1])
+        each.add(logits, truth)
+        both.add(logits, truth)
+    rows = [
+        {"reliability": {key: getattr(each, key).tolist() for key in ("pixels", "confidence", "right")}}
+        for each in sets
+    ]
+    pooled = card.Pooled.of(rows)
+    assert pooled.error == pytest.approx(both.error(load_bundled()[1].temperature))
+    card.draw_reliability({"one": pooled, "two": pooled}, tmp_path / "d.png")
+    with Image.open(tmp_path / "d.png") as picture:
+        wide = picture.width
+    card.draw_reliability({"one": pooled}, tmp_path / "d.png")
+    with Image.open(tmp_path / "d.png") as picture:
+        assert picture.width < wide
+    assert f"{100 * pooled.error:.1f} % over one" in card.calibration({"one": pooled})
 
 
 def test_the_tables_take_the_figures_of_the_benchmark_as_they_are(card: ModuleType) -> None:
