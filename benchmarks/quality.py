@@ -30,16 +30,17 @@ import torch
 
 from rsov.datasets.sets import DataSet, PictureRef, find_sets
 from rsov.engine.runtime import keep_freed_memory
-from rsov.jobs.train.checkpoint import fill, load_weights
+from rsov.jobs.train.checkpoint import load_weights, network_of
 from rsov.jobs.train.closed import ClosedNetwork
 from rsov.jobs.train.evaluate import Answer, Reader, Score, ready, score_set
 from rsov.jobs.train.export import GSD, GSD_RANGE, TEMPERATURE
 from rsov.jobs.train.questions import legend_question, questions, whole_bag
-from rsov.models.bundled.network import BundledNetwork
 from rsov.models.bundled.weights import load_bundled
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
+
+    from rsov.models.bundled.network import BundledNetwork
 
 
 def pictures_of(dataset: DataSet) -> tuple[str, tuple[PictureRef, ...]]:
@@ -86,9 +87,7 @@ def load(path: Path | None, dtype: torch.dtype) -> Subject:
         closed = ClosedNetwork.from_state(state)
         heads: dict[str, Answer] = {name: head.to(dtype) for name, head in closed.heads.items()}
         return Subject(ready(closed.network, dtype), reader, TEMPERATURE, heads)
-    network = BundledNetwork()
-    fill(network, state, path)
-    return Subject(ready(network, dtype), reader, TEMPERATURE)
+    return Subject(ready(network_of(state, path), dtype), reader, TEMPERATURE)
 
 
 def means(records: Iterable[Mapping[str, Any]]) -> dict[str, Any]:

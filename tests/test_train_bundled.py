@@ -24,6 +24,7 @@ from rsov.datasets.crops import CropSettings
 from rsov.datasets.sets import IGNORE, SetClass, read_set
 from rsov.datasets.synthetic import CLASSES, draw_scene
 from rsov.errors import InputError, ModelError, UsageError
+from rsov.jobs.train import bundled
 from rsov.jobs.train.bundled import Recipe, text_loss, train_bundled, training_sets
 from rsov.jobs.train.checkpoint import load_weights
 from rsov.jobs.train.closed import ClosedNetwork
@@ -213,6 +214,16 @@ def test_members_begin_alike_draw_for_themselves_and_are_averaged(data: Path, tm
     assert torch.equal(weights[0], load_weights(one_member(data, tmp_path))["project.weight"])
     with pytest.raises(UsageError, match="one at least"):
         replace(RECIPE, members=0)
+
+
+def test_a_recipe_chooses_the_trunk(data: Path, tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setattr(bundled, "load_trunk_weights", lambda *_: None)
+    one = replace(RECIPE, trunk="mobilenet-v3-minimal", loop=replace(RECIPE.loop, steps=1))
+    train_bundled(one, data, tmp_path)
+    card = export_bundle(tmp_path / LAST, tmp_path / "b.safetensors", version="1", data_sets=[])
+    assert card.trunk == one.trunk == load_bundled(tmp_path / "b.safetensors")[0].shape.trunk
+    with pytest.raises(UsageError, match="no trunk 'resnet'"):
+        replace(RECIPE, trunk="resnet")
 
 
 def one_member(data: Path, folder: Path) -> Path:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 import hashlib
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
@@ -27,13 +28,13 @@ from rsov.jobs.train.loop import LAST, MAY_CHANGE, LoopSettings, Loss, Trainee, 
 from rsov.jobs.train.points import sample_points
 from rsov.jobs.train.recipe import flat
 from rsov.models.bundled.network import BundledNetwork, NetworkShape, channels_last
+from rsov.models.bundled.trunk import TRUNK, TRUNKS
 from rsov.models.bundled.trunk_weights import load_trunk_weights
 from rsov.text.concepts import background_concepts, concepts, unambiguous_concepts
 from rsov.text.encoder import encode
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
-    from pathlib import Path
 
 _TEXT_STREAM = 7  # keeps the draws of texts apart from those of crops
 
@@ -42,10 +43,12 @@ _TEXT_STREAM = 7  # keeps the draws of texts apart from those of crops
 class Recipe:
     """Everything that decides the weights, the data aside.
 
-    `seed` gives the first weights; member `m` of the `members` draws its crops and words from `seed + m`, and
-    the weights of all members are averaged at the end (model soup, arXiv 2203.05482). `negatives` are the
-    concepts that pixels are contrasted with: `unambiguous` ones, or only those of the default `background`.
-    `closed` trains a layer of classes per set instead of the text space: the yardstick of closed.py.
+    `seed` gives the first weights; member `m` of the `members`, counted from 0, draws its crops and words
+    from `seed + m`, and the weights of all are averaged at the end (model soup, arXiv 2203.05482).
+    `trunk_weights` is the file of the trunk's ImageNet weights, where no package has them. `negatives` are
+    the concepts that pixels are contrasted with: `unambiguous` ones, or only those of the default
+    `background`. `closed` trains a layer of classes per set instead of the text space: the yardstick of
+    closed.py.
     """
 
     loop: LoopSettings
@@ -53,6 +56,8 @@ class Recipe:
     boost: dict[str, float] = field(default_factory=dict)
     seed: int = 1
     members: int = 1
+    trunk: str = TRUNK
+    trunk_weights: str = ""
     batch: int = 12
     rate_trunk: float = 3e-4
     rate_rest: float = 1e-3
@@ -66,6 +71,10 @@ class Recipe:
     def __post_init__(self) -> None:
         if self.members < 1:
             raise UsageError("E-recipe-value", f"members is {self.members}: one at least is wanted")
+        if self.trunk not in TRUNKS:
+            raise UsageError(
+                "E-recipe-value", f"there is no trunk {self.trunk!r}", fix=f"trunks: {', '.join(TRUNKS)}"
+            )
 
 
 def training_sets(data_dir: Path, exclude: Sequence[str] = (), pictures: Sequence[str] = ()) -> list[DataSet]:
@@ -151,7 +160,7 @@ def text_loss(sets: Sequence[DataSet], recipe: Recipe, seed: int) -> BundledLoss
 
 def _note(recipe: Recipe, sets: Sequence[DataSet]) -> dict[str, str]:
     """What the steps are made of: the recipe, and of each set its classes and files (name, GSD, sizes)."""
-    free = {"members", *MAY_CHANGE}
+    free = {"members", "trunk_weights", *MAY_CHANGE}
     note = {key: value for key, value in flat(recipe).items() if key.removeprefix("loop.") not in free}
     for item in sets:
         files = [(r.name, r.gsd, r.image.stat().st_size, r.label.stat().st_size) for r in item.train]
@@ -200,8 +209,9 @@ def _trainee(
 ) -> Trainee[Batch]:
     """The network with its first weights, and what it learns from: drawn from a seed of its own."""
     torch.manual_seed(recipe.seed)
-    network = BundledNetwork(NetworkShape())
-    load_trunk_weights(network.trunk)
+    network = BundledNetwork(NetworkShape(trunk=recipe.trunk))
+    file = Path(recipe.trunk_weights) if recipe.trunk_weights else None
+    load_trunk_weights(network.trunk, recipe.trunk, file)
     made: tuple[nn.Module, Loss[Batch]] = network, text_loss(sets, recipe, seed)
     if recipe.closed:
         made = ClosedNetwork(network, {item.name: len(item.classes) for item in sets}), ClosedLoss(sets)

@@ -13,6 +13,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from rsov.errors import ModelError, UsageError
+from rsov.models.bundled.network import BundledNetwork, NetworkShape
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -118,6 +119,16 @@ def load_weights(path: Path) -> dict[str, Tensor]:
     """
     with _opened(path) as (source, _):
         return _tensors(source, "average/")
+
+
+def network_of(state: Mapping[str, Tensor], path: Path) -> BundledNetwork:
+    """The network of weights that were read from `path`; raises ModelError where they are another one's."""
+    try:
+        network = BundledNetwork(NetworkShape.of(state))
+    except KeyError as error:
+        raise _refused(path, "the checkpoint belongs to another network", f"it lacks {error}") from error
+    fill(network, state, path)
+    return network
 
 
 def fill(network: nn.Module, state: Mapping[str, Tensor], path: Path) -> None:

@@ -13,7 +13,7 @@ from torch.nn import functional
 
 from rsov.datasets.sets import IGNORE, DataSet
 from rsov.jobs.train.points import sample_points
-from rsov.models.bundled.network import BundledNetwork
+from rsov.models.bundled.network import BundledNetwork, NetworkShape
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -37,7 +37,8 @@ class ClosedNetwork(nn.Module):
             for key, value in state.items()
             if key.startswith("heads.") and key.endswith(".bias")
         }
-        made = cls(BundledNetwork(), classes)
+        shape = NetworkShape.of({key.removeprefix("network."): value for key, value in state.items()})
+        made = cls(BundledNetwork(shape), classes)
         made.load_state_dict(state)
         return made
 

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 from safetensors import safe_open
 
 from rsov.jobs.train.bundled import training_sets
-from rsov.jobs.train.checkpoint import fill, load_weights
-from rsov.models.bundled.network import SIZE_MULTIPLE, STRIDE, BundledNetwork, NetworkShape
+from rsov.jobs.train.checkpoint import load_weights, network_of
+from rsov.models.bundled.network import SIZE_MULTIPLE, STRIDE
 from rsov.models.bundled.weights import NAME, BundledCard, save_bundled
 from rsov.text import encoder
 
@@ -46,9 +46,8 @@ def export_bundle(
     state = load_weights(checkpoint)
     with safe_open(checkpoint, framework="pt") as source:
         steps = int((source.metadata() or {}).get("step", "0"))
-    shape = NetworkShape()
-    network = BundledNetwork(shape)
-    fill(network, state, checkpoint)
+    network = network_of(state, checkpoint)
+    shape = network.shape
     card = BundledCard(
         name=NAME,
         version=version,
@@ -61,6 +60,7 @@ def export_bundle(
         dim=shape.dim,
         text_encoder=encoder.NAME,
         radiometry="joint p0.5 p99.5",
+        trunk=shape.trunk,
         coarse_channels=shape.coarse,
         fine_channels=shape.fine,
         text_encoder_sha256=encoder.SHA256,

@@ -39,10 +39,17 @@ class BundledCard(ModelCard):
 
     @property
     def network_shape(self) -> NetworkShape:
-        """The sizes of the network."""
-        from rsov.models.bundled.network import NetworkShape
+        """The sizes of the network.
 
-        return NetworkShape(self.coarse_channels, self.fine_channels, self.dim)
+        Raises:
+            ModelError: this rsov has no such trunk.
+        """
+        from rsov.models.bundled.network import NetworkShape
+        from rsov.models.bundled.trunk import TRUNKS
+
+        if self.trunk not in TRUNKS:
+            raise ModelError("E-model-card", f"there is no trunk {self.trunk!r}", fix="update rsov")
+        return NetworkShape(self.coarse_channels, self.fine_channels, self.dim, self.trunk)
 
 
 def shipped_path() -> Path:

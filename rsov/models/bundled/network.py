@@ -1,9 +1,7 @@
-"""The network of the shipped model: EfficientNet-Lite0 trunk, light top-down pyramid, 1x1 to the text space.
+"""The network of the shipped model: a light trunk, a light top-down pyramid, 1x1 to the text space.
 
-Trunk: EfficientNet-Lite0 (Tan and Le 2019, arXiv 1905.11946; the Lite variants have no
-squeeze-and-excitation and ReLU6 throughout). Pyramid: Lin et al. 2017 (arXiv 1612.03144) with depth-wise
-separable blocks. Context: a windowed mean at stride 32, never a global one, so that the interior of a tile
-does not depend on the size of the tile.
+Pyramid: Lin et al. 2017 (arXiv 1612.03144) with depth-wise separable blocks. Context: a windowed mean at
+stride 32, never a global one, so that the interior of a tile does not depend on the size of the tile.
 """
 
 from __future__ import annotations
@@ -15,126 +13,39 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from rsov.models.bundled.depthwise import DepthwiseConv2d
+from rsov.models.bundled.layers import ConvNorm, SeparableBlock
+from rsov.models.bundled.trunk import TRUNK, TRUNKS, Trunk
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
-# (repeats, kernel, stride of the first block, expansion, output channels), EfficientNet-B0 without width
-# scaling.
-_STAGES = (
-    (1, 3, 1, 1, 16),
-    (2, 3, 2, 6, 24),
-    (2, 5, 2, 6, 40),
-    (3, 3, 2, 6, 80),
-    (3, 5, 1, 6, 112),
-    (4, 5, 2, 6, 192),
-    (1, 3, 1, 6, 320),
-)
-_TAPS = (1, 2, 4, 6)  # stages whose output is kept: strides 4, 8, 16, 32
-_TAP_CHANNELS = (24, 40, 112, 320)
-_BN_EPS = 1e-3  # of the published checkpoint
 _CONTEXT_KERNEL = 9  # 9 x 32 = 288 px: what a training crop sees as a whole
 _NORM_FLOOR = 1e-6
 
 STRIDE = 4
 SIZE_MULTIPLE = 32
-INPUT_MEAN = 127.0
-INPUT_STD = 128.0
 
 
 @dataclass(frozen=True)
 class NetworkShape:
-    """Sizes that a card records: channels of the coarse levels, of the fine level, of the text space."""
+    """What a card records: channels of the coarse levels, of the fine level, of the text space; the trunk."""
 
     coarse: int = 128
     fine: int = 96
     dim: int = 384
+    trunk: str = TRUNK
 
+    @classmethod
+    def of(cls, state: Mapping[str, Tensor]) -> NetworkShape:
+        """The sizes of weights by the names of :class:`BundledNetwork`.
 
-class ConvNorm(nn.Module):
-    """Convolution, batch normalisation and, when asked, ReLU6; :meth:`fuse` folds the normalisation away."""
-
-    def __init__(
-        self, cin: int, cout: int, kernel: int = 1, *, stride: int = 1, groups: int = 1, act: bool = True
-    ) -> None:
-        super().__init__()
-        self.conv: nn.Conv2d = (
-            DepthwiseConv2d(cin, kernel, stride)
-            if groups > 1
-            else nn.Conv2d(cin, cout, kernel, stride, kernel // 2, bias=False)
-        )
-        self.bn: nn.Module = nn.BatchNorm2d(cout, eps=_BN_EPS)
-        self.act = act
-
-    def forward(self, x: Tensor) -> Tensor:
-        """X [B, cin, H, W] -> [B, cout, H / stride, W / stride]."""
-        y = self.bn(self.conv(x))
-        return functional.relu6(y) if self.act else y
-
-    def fuse(self) -> None:
-        """Fold the normalisation into the convolution, in place (evaluation only)."""
-        if isinstance(self.bn, nn.BatchNorm2d):
-            self.conv = torch.nn.utils.fusion.fuse_conv_bn_eval(self.conv, self.bn)
-            self.bn = nn.Identity()
-
-
-class InvertedResidual(nn.Module):
-    """MobileNetV2 block (arXiv 1801.04381): expand 1x1, depth-wise, project 1x1 without activation."""
-
-    def __init__(self, cin: int, cout: int, kernel: int, stride: int, expansion: int) -> None:
-        super().__init__()
-        mid = cin * expansion
-        self.expand = ConvNorm(cin, mid) if expansion != 1 else nn.Identity()
-        self.depthwise = ConvNorm(mid, mid, kernel, stride=stride, groups=mid)
-        self.project = ConvNorm(mid, cout, act=False)
-        self.residual = stride == 1 and cin == cout
-
-    def forward(self, x: Tensor) -> Tensor:
-        """X [B, cin, H, W] -> [B, cout, H / stride, W / stride]."""
-        y: Tensor = self.project(self.depthwise(self.expand(x)))
-        return x + y if self.residual else y
-
-
-class Lite0Trunk(nn.Module):
-    """EfficientNet-Lite0: features at strides 4, 8, 16 and 32 (24, 40, 112 and 320 channels)."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.stem = ConvNorm(3, 32, 3, stride=2)
-        stages: list[nn.Module] = []
-        cin = 32
-        for repeats, kernel, stride, expansion, cout in _STAGES:
-            blocks = []
-            for index in range(repeats):
-                blocks.append(InvertedResidual(cin, cout, kernel, stride if index == 0 else 1, expansion))
-                cin = cout
-            stages.append(nn.Sequential(*blocks))
-        self.stages = nn.ModuleList(stages)
-
-    def forward(self, x: Tensor) -> list[Tensor]:
-        """X [B, 3, H, W], normalised -> the four levels, finest first."""
-        x = self.stem(x)
-        taps = []
-        for index, stage in enumerate(self.stages):
-            x = stage(x)
-            if index in _TAPS:
-                taps.append(x)
-        return taps
-
-
-class SeparableBlock(nn.Module):
-    """Depth-wise 3x3 and 1x1, each with normalisation and ReLU6."""
-
-    def __init__(self, cin: int, cout: int) -> None:
-        super().__init__()
-        self.depthwise = ConvNorm(cin, cin, 3, groups=cin)
-        self.pointwise = ConvNorm(cin, cout)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """X [B, cin, H, W] -> [B, cout, H, W]."""
-        y: Tensor = self.pointwise(self.depthwise(x))
-        return y
+        Raises:
+            KeyError: they are of another network.
+        """
+        levels = [state[f"pyramid.lateral{stride}.conv.weight"].shape for stride in (4, 8, 16, 32)]
+        channels = [shape[1] for shape in levels]
+        trunk = {str(list(each.channels)): name for name, each in TRUNKS.items()}[str(channels)]
+        return cls(levels[1][0], levels[0][0], state["project.weight"].shape[0], trunk)
 
 
 class Pyramid(nn.Module):
@@ -143,10 +54,11 @@ class Pyramid(nn.Module):
     def __init__(self, shape: NetworkShape) -> None:
         super().__init__()
         coarse, fine = shape.coarse, shape.fine
-        self.lateral4 = ConvNorm(_TAP_CHANNELS[0], fine, act=False)
-        self.lateral8 = ConvNorm(_TAP_CHANNELS[1], coarse, act=False)
-        self.lateral16 = ConvNorm(_TAP_CHANNELS[2], coarse, act=False)
-        self.lateral32 = ConvNorm(_TAP_CHANNELS[3], coarse, act=False)
+        c4, c8, c16, c32 = TRUNKS[shape.trunk].channels
+        self.lateral4 = ConvNorm(c4, fine, act=False)
+        self.lateral8 = ConvNorm(c8, coarse, act=False)
+        self.lateral16 = ConvNorm(c16, coarse, act=False)
+        self.lateral32 = ConvNorm(c32, coarse, act=False)
         self.context = ConvNorm(coarse, coarse, act=False)
         self.block32 = SeparableBlock(coarse, coarse)
         self.block16 = SeparableBlock(coarse, coarse)
@@ -204,21 +116,16 @@ class BundledNetwork(nn.Module):
     def __init__(self, shape: NetworkShape | None = None) -> None:
         super().__init__()
         self.shape = shape or NetworkShape()
-        self.trunk = Lite0Trunk()
+        self.trunk = Trunk(TRUNKS[self.shape.trunk])
         self.pyramid = Pyramid(self.shape)
         self.project = nn.Conv2d(self.shape.fine, self.shape.dim, 1)
         self.log_scale = nn.Parameter(torch.tensor(1.0 / 0.07).log())
         self.sigmoid_scale = nn.Parameter(torch.tensor(10.0))
         self.sigmoid_bias = nn.Parameter(torch.tensor(-4.8))
 
-    @staticmethod
-    def preprocess(x: Tensor) -> Tensor:
-        """Values 0..255 to the range of the trunk's published weights."""
-        return (x - INPUT_MEAN) * (1.0 / INPUT_STD)
-
     def features(self, x: Tensor) -> Tensor:
         """X [B, 3, H, W] in 0..255, H and W multiples of 32 -> [B, C, H/4, W/4], before the last layer."""
-        y: Tensor = self.pyramid(self.trunk(self.preprocess(x)))
+        y: Tensor = self.pyramid(self.trunk(x))
         return y
 
     def forward(self, x: Tensor) -> Tensor:
