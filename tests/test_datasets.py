@@ -115,6 +115,14 @@ def test_two_sets_of_one_name_are_refused(tmp_path: Path) -> None:
         find_sets(tmp_path)
 
 
+def test_sets_behind_links_are_found_once(tmp_path: Path) -> None:
+    folder = make_set(tmp_path / "there")
+    (tmp_path / "here").mkdir()
+    (tmp_path / "here" / "one").symlink_to(folder)
+    (tmp_path / "here" / "again").symlink_to(tmp_path / "here")
+    assert len(find_sets(tmp_path / "here")[0]) == 1
+
+
 def test_every_description_of_the_reference_folder_is_valid(shared: Path) -> None:
     found, skipped = find_sets(shared / "data")
     names = {item.name for item in found}

@@ -139,6 +139,11 @@ def test_the_notice_names_whom_the_weights_owe_their_training_data() -> None:
     assert "NOTICE" in PROJECT["license-files"], "a wheel carries it, and not the model card"
 
 
+def test_type_checkers_of_users_read_the_package() -> None:
+    assert (ROOT / "rsov" / "py.typed").is_file()
+    assert "Typing :: Typed" in PROJECT["classifiers"]
+
+
 def test_the_changelog_has_an_open_section_and_the_version() -> None:
     text = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
     sections = re.findall(r"^## \[(.+?)\]", text, flags=re.MULTILINE)

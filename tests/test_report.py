@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import io
 import json
 import math
@@ -12,7 +11,7 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from rsov.report.summary import MAX_BYTES, RunReport, areas_csv, class_areas, output_entry
+from rsov.report.summary import MAX_BYTES, RunReport, class_areas, output_entry
 from rsov.report.table import WIDTH, areas_table, areas_text
 from rsov.types import Background, BackgroundTerm, Legend, LegendClass, Notice
 
@@ -131,27 +130,11 @@ def test_a_report_of_a_long_crs_and_many_classes_is_whole() -> None:
     assert len(found["metrics"]["tiles"]) == 5000
 
 
-def test_P16_no_cell_of_the_csv_is_a_formula() -> None:
-    areas = class_areas(legend(*INJECTIONS), {})
-    rows = list(csv.reader(io.StringIO(areas_csv(areas), newline="")))
-    assert rows[0] == ["class_id", "class", "pixels", "area_m2", "share"]
-    assert [row[1] for row in rows[1 : 1 + len(INJECTIONS)]] == ["'" + name for name in INJECTIONS]
-    assert not any(cell.startswith(("=", "+", "-", "@", "\t", "\r")) for row in rows for cell in row)
-
-
 def test_P16_names_are_unchanged_in_json() -> None:
     named = legend(*INJECTIONS)
     found = json.loads(RunReport(legend=named, areas=class_areas(named, {})).to_json())
     assert [row["name"] for row in found["areas"][: len(INJECTIONS)]] == INJECTIONS
     assert [row["name"] for row in found["legend"]] == INJECTIONS
-
-
-def test_csv_holds_the_areas() -> None:
-    rows = list(csv.DictReader(io.StringIO(areas_csv(class_areas(FOREST_ROAD, PIXELS, AREA)))))
-    assert rows[0] == {
-        "class_id": "1", "class": "forest", "pixels": "600", "area_m2": "150.0000", "share": "0.600000",
-    }  # fmt: skip
-    assert rows[3]["share"] == ""
 
 
 @pytest.mark.parametrize(

@@ -212,8 +212,6 @@ def test_members_begin_alike_draw_for_themselves_and_are_averaged(data: Path, tm
     mean = load_weights(tmp_path / "two" / LAST)
     torch.testing.assert_close(mean["project.weight"], (weights[0] + weights[1]) / 2)
     assert torch.equal(weights[0], load_weights(one_member(data, tmp_path))["project.weight"])
-    with pytest.raises(UsageError, match="one at least"):
-        replace(RECIPE, members=0)
 
 
 def test_a_recipe_chooses_the_trunk(data: Path, tmp_path: Path, monkeypatch) -> None:
@@ -224,6 +222,12 @@ def test_a_recipe_chooses_the_trunk(data: Path, tmp_path: Path, monkeypatch) -> 
     assert card.trunk == one.trunk == load_bundled(tmp_path / "b.safetensors")[0].shape.trunk
     with pytest.raises(UsageError, match="no trunk 'resnet'"):
         replace(RECIPE, trunk="resnet")
+
+
+@pytest.mark.parametrize("change", [{"members": 0}, {"seed": -1}, {"batch": 0}])
+def test_numbers_that_no_training_has_are_refused(change: dict[str, int]) -> None:
+    with pytest.raises(UsageError, match=f"{next(iter(change))} is .*at least is wanted"):
+        replace(RECIPE, **change)
 
 
 def one_member(data: Path, folder: Path) -> Path:

@@ -6,6 +6,7 @@ without `kind` is a multispectral, date or change set; :func:`find_sets` skips i
 
 from __future__ import annotations
 
+import os
 import tomllib
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from rsov.errors import InputError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
 IGNORE = 255
 OTHER = "other"  # class name of "everything else" in sets of kind single
@@ -149,12 +150,25 @@ def _refs(
     return tuple(result)
 
 
+def _folders(root: Path) -> Iterator[Path]:
+    """Folders with a `dataset.toml`; links are followed, each place once."""
+    seen: set[str] = set()
+    for folder, inner, files in os.walk(root, followlinks=True):
+        place = os.path.realpath(folder)
+        if place in seen:
+            inner.clear()
+            continue
+        seen.add(place)
+        if "dataset.toml" in files:
+            yield Path(folder)
+
+
 def find_sets(root: Path) -> tuple[list[DataSet], list[Skipped]]:
     """All sets in `root` and its subfolders; those without `kind` come back as skipped, with the reason."""
     found: list[DataSet] = []
     skipped: list[Skipped] = []
-    for path in sorted(root.rglob("dataset.toml")):
-        item = read_set(path.parent)
+    for folder in sorted(_folders(root)):
+        item = read_set(folder)
         if isinstance(item, DataSet):
             found.append(item)
         else:

@@ -1,10 +1,8 @@
-"""The report of a run: plain data to JSON (schema ``rsov/predict/1``) and CSV."""
+"""The report of a run: plain data to JSON (schema ``rsov/predict/1``)."""
 
 from __future__ import annotations
 
-import csv
 import hashlib
-import io
 import json
 import math
 import sys
@@ -23,9 +21,6 @@ MAX_BYTES = 1_000_000
 """A report is opened in editors and mailed; what grows with tiles or with a file's tags is cut."""
 _LIMITS = (sys.maxsize, 4096, 2048, 1024, 512, 256, 128, 64, 32)
 """Of characters in a text and items in a list: the first with which the report is small enough."""
-
-_FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
-"""A spreadsheet runs a cell that starts like this (OWASP, CSV injection)."""
 
 
 @dataclass(frozen=True)
@@ -161,23 +156,6 @@ class RunReport:
             "versions": self.versions,
             "run": self.run,
         }
-
-
-def areas_csv(areas: Sequence[ClassArea]) -> str:
-    """Areas as CSV (RFC 4180); a name that a spreadsheet would run as a formula gets a leading quote."""
-    out = io.StringIO()
-    writer = csv.writer(out)
-    writer.writerow(["class_id", "class", "pixels", "area_m2", "share"])
-    for a in areas:
-        area = "" if a.area_m2 is None else f"{a.area_m2:.4f}"
-        share = "" if a.share is None else f"{a.share:.6f}"
-        writer.writerow([a.id, csv_text(a.name), a.pixels, area, share])
-    return out.getvalue()
-
-
-def csv_text(text: str) -> str:
-    """``text`` as a cell that no spreadsheet runs."""
-    return "'" + text if text.startswith(_FORMULA_STARTS) else text
 
 
 def _encode(value: Mapping[str, Any]) -> bytes:

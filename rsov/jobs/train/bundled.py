@@ -69,8 +69,10 @@ class Recipe:
     closed: bool = False
 
     def __post_init__(self) -> None:
-        if self.members < 1:
-            raise UsageError("E-recipe-value", f"members is {self.members}: one at least is wanted")
+        for name, least in {"seed": 0, "members": 1, "batch": 1}.items():
+            value = getattr(self, name)
+            if value < least:
+                raise UsageError("E-recipe-value", f"{name} is {value}: {least} at least is wanted")
         if self.trunk not in TRUNKS:
             raise UsageError(
                 "E-recipe-value", f"there is no trunk {self.trunk!r}", fix=f"trunks: {', '.join(TRUNKS)}"
