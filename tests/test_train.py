@@ -216,7 +216,13 @@ def test_the_shipped_recipe_is_valid_and_can_be_changed() -> None:
     assert changed.boost == recipe.boost | {"toy": 2.5}
 
 
-@pytest.mark.parametrize("change", ["loop.stepz=7", "loop.steps=7.5", "steps", "loop=3", "rate_trunk=fast"])
+@pytest.mark.parametrize(
+    "change",
+    ["loop.stepz=7", "loop.steps=7.5", "steps", "loop=3", "rate_trunk=fast", "seed.x=1", "boost=5",
+     "boost.toy=much", "boost.toy=-1", "exclude_sets=5", "exclude_sets=toy", "exclude_sets=[5]", "batch=0", "seed=-1",
+     "members=0", "members=99999999999999999999", "crops.size=0", "crops.points=0", "loop.steps=0",
+     "loop.save_every=0", "loop.log_every=0", "loop.keep_every=0", "text_noise=nan"],
+)  # fmt: skip
 def test_a_wrong_change_of_a_recipe_is_refused(change: str) -> None:
     with pytest.raises(UsageError):
         load_recipe(Recipe, None, "bundled", [change])

@@ -224,10 +224,14 @@ def test_a_recipe_chooses_the_trunk(data: Path, tmp_path: Path, monkeypatch) -> 
         replace(RECIPE, trunk="resnet")
 
 
-@pytest.mark.parametrize("change", [{"members": 0}, {"seed": -1}, {"batch": 0}])
-def test_numbers_that_no_training_has_are_refused(change: dict[str, int]) -> None:
-    with pytest.raises(UsageError, match=f"{next(iter(change))} is .*at least is wanted"):
-        replace(RECIPE, **change)
+def test_a_member_that_was_stopped_is_no_member(data: Path, tmp_path: Path) -> None:
+    """Not even where others have steps to spare."""
+    train_bundled(replace(RECIPE, loop=replace(RECIPE.loop, steps=3)), data, tmp_path)
+    (tmp_path / LAST).unlink()
+    two = replace(RECIPE, members=2, loop=replace(RECIPE.loop, steps=2))
+    train_bundled(two, data, tmp_path, should_stop=lambda: True)
+    assert not (tmp_path / LAST).exists()
+    assert not (tmp_path / "member_3").exists()
 
 
 def one_member(data: Path, folder: Path) -> Path:

@@ -69,10 +69,6 @@ class Recipe:
     closed: bool = False
 
     def __post_init__(self) -> None:
-        for name, least in {"seed": 0, "members": 1, "batch": 1}.items():
-            value = getattr(self, name)
-            if value < least:
-                raise UsageError("E-recipe-value", f"{name} is {value}: {least} at least is wanted")
         if self.trunk not in TRUNKS:
             raise UsageError(
                 "E-recipe-value", f"there is no trunk {self.trunk!r}", fix=f"trunks: {', '.join(TRUNKS)}"
@@ -182,7 +178,7 @@ def train_bundled(
 ) -> int:
     """Train into `out` (averaged weights, a folder with checkpoints and log per member, cached pictures).
 
-    Returns the steps done by all members: fewer than the recipe's where it was stopped.
+    Returns the steps done by all members; a training that was stopped writes no averaged weights.
 
     Raises:
         InputError: there is no data set to train on, or one cannot be read.
@@ -193,17 +189,23 @@ def train_bundled(
     sources = [
         SetSource(item.name, tuple(cache_set(item, item.train, out / "cache", report))) for item in sets
     ]
+    odd = sorted(set(recipe.boost) - {item.name for item in sets} - set(recipe.exclude_sets))
+    if odd:
+        report(f"boost names sets that are not trained on: {', '.join(odd)}")
     note = _note(recipe, sets)
-    done, folders = 0, [out / f"member_{number + 1}" for number in range(recipe.members)]
+    steps = []
+    folders = [out / f"member_{number + 1}" for number in range(recipe.members)]
     for number, folder in enumerate(folders):
         if recipe.members > 1:
             report(f"member {number + 1} of {recipe.members}")
         trainee = _trainee(recipe, sets, sources, recipe.seed + number)
-        done += run_loop(trainee, recipe.loop, folder, resume=resume, note=note, should_stop=should_stop)
-        if done < (number + 1) * recipe.loop.steps:
-            return done
-    save_mean(out / LAST, [folder / LAST for folder in folders], step=done)
-    return done
+        steps.append(
+            run_loop(trainee, recipe.loop, folder, resume=resume, note=note, should_stop=should_stop)
+        )
+        if steps[-1] < recipe.loop.steps:
+            return sum(steps)
+    save_mean(out / LAST, [folder / LAST for folder in folders], step=sum(steps))
+    return sum(steps)
 
 
 def _trainee(
