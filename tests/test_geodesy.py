@@ -7,15 +7,17 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pyproj
 import pytest
+import shapely
 from affine import Affine
 from pyproj.crs import GeographicCRS
 from rasterio.crs import CRS
 
+from rsov.jobs.finish import Tally
 from rsov.raster.area import pixel_area, pixel_gsd
 from rsov.types import Grid, Window
 from rsov.vector.measure import ground
 from tests.support.rasters import scene, texture, write
-from tests.support.vectors import traced
+from tests.support.vectors import legend, traced
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -67,3 +69,66 @@ def test_a_picture_in_a_crs_of_grads_is_read_at_its_own_gsd(tmp_path: Path) -> N
     where = Affine(0.3, 0, 600_000, 0, -0.3, 2_200_000)
     opened = scene(write(tmp_path / "a.tif", texture(), crs="EPSG:27572", transform=where))
     assert opened.gsd == pytest.approx((0.3, 0.3), rel=1e-3)
+
+
+COARSE = {
+    "degrees at 60 N": (4326, Affine(0.01, 0, 10, 0, -0.01, 60)),
+    "degrees, a third of the earth": (4326, Affine(0.5, 0, -75, 0, -0.5, 55)),
+    "web mercator, a third of the earth": (3857, Affine(60_000, 0, -9e6, 0, -60_000, 7e6)),
+    "utm beyond its zone": (32632, Affine(3000, 0, 500_000, 0, -3000, 5_000_000)),
+    "over the south pole": (3031, Affine(20_000, 0, -3e6, 0, -20_000, 2e6)),
+    "rotated": (3857, Affine(4e4, 4e4, -9e6, 4e4, -4e4, 0)),
+}
+"""300 x 220 pixels, too large a piece of the earth for one pixel area."""
+PATCHES = [(0, 0, 100, 110), (100, 0, 300, 50), (100, 50, 300, 110), (0, 110, 150, 220), (150, 110, 300, 220)]
+"""Left, top, right, bottom in pixels: what ids 1 to 5 cover."""
+
+
+def patches() -> np.ndarray:
+    labels = np.zeros((220, 300), np.uint8)
+    for number, (left, top, right, bottom) in enumerate(PATCHES, 1):
+        labels[top:bottom, left:right] = number
+    return labels
+
+
+def tallied(labels: np.ndarray, grid: Grid, rows: int) -> list[float]:
+    """Areas of ids 1 to 5 by the report's count of blocks of ``rows``."""
+    tally = Tally(grid, "uint8")
+    for row in range(0, len(labels), rows):
+        tally.add(row, labels[row : row + rows])
+    found = tally.areas(legend("a", "b", "c", "d", "e"))[:5]
+    assert [item.pixels for item in found] == [int((labels == item.id).sum()) for item in found]
+    return [item.area_m2 for item in found]
+
+
+@pytest.mark.parametrize("name", COARSE)
+def test_Z03_classes_of_coarse_pixels_have_the_area_of_their_place(name: str) -> None:
+    code, transform = COARSE[name]
+    crs = pyproj.CRS.from_epsg(code)
+    to_earth = pyproj.Transformer.from_crs(crs, crs.geodetic_crs, always_xy=True)
+    expected = []
+    for patch in PATCHES:
+        ring = shapely.get_coordinates(shapely.segmentize(shapely.box(*patch), 0.1))
+        lon, lat = to_earth.transform(*(transform @ ring.T))
+        expected.append(abs(crs.get_geod().polygon_area_perimeter(lon, lat)[0]))
+    found = tallied(patches(), Grid(300, 220, transform, CRS.from_epsg(code)), 512)
+    assert found == pytest.approx(expected, rel=1e-4)
+
+
+@pytest.mark.parametrize("name", COARSE)
+def test_areas_of_the_report_are_the_sums_of_the_polygons(name: str) -> None:
+    code, transform = COARSE[name]
+    grid = Grid(300, 220, transform, CRS.from_epsg(code))
+    labels = np.kron(np.random.default_rng(5).integers(1, 6, (22, 30)), np.ones((10, 10))).astype(np.uint8)
+    sums = np.zeros(6)
+    for batch in traced(labels):
+        np.add.at(sums, batch.class_id, ground(grid).measure(batch)[0])
+    assert tallied(labels, grid, 512) == pytest.approx(sums[1:], rel=1e-4)
+
+
+def test_areas_do_not_depend_on_the_height_of_blocks() -> None:
+    code, transform = COARSE["rotated"]
+    grid = Grid(300, 220, transform, CRS.from_epsg(code))
+    labels = np.random.default_rng(6).integers(1, 6, (220, 300)).astype(np.uint8)
+    whole = tallied(labels, grid, 220)
+    assert all(tallied(labels, grid, rows) == whole for rows in (1, 7, 64))

@@ -24,6 +24,8 @@ GRIDS = {
     "utm at 5 cm": (32632, Affine(0.05, 0, 300_000, 0, -0.05, 5_500_000)),
     "degrees": (4326, Affine(1e-3, 0, 7, 0, -1e-3, 60)),
     "degrees, a country": (4326, Affine(0.1, 0, -10, 0, -0.1, 60)),
+    "degrees, a third of the earth": (4326, Affine(1, 0, -60, 0, -1, 55)),
+    "web mercator, a third of the earth": (3857, Affine(1e5, 0, -6e6, 0, -1e5, 8e6)),
     "web mercator at 60 N": (3857, Affine(100, 0, 1e6, 0, -100, 8.4e6)),
     "feet": (2263, Affine(10, 0, 900_000, 0, -10, 200_000)),
     "over the south pole": (3031, Affine(1000, 0, -60_000, 0, -1000, 50_000)),

@@ -17,7 +17,7 @@ import numpy as np
 
 from rsov.errors import OutputError
 from rsov.jobs.preview import Preview, TappedScene
-from rsov.kernels.scaling import count_values
+from rsov.kernels.area import add_labels
 from rsov.raster.area import pixel_area, pixel_gsd
 from rsov.raster.cog import SCORE_NODATA, class_spec, kept_points, score_spec, stamp, write_cog
 from rsov.raster.faults import writing
@@ -26,7 +26,8 @@ from rsov.raster.style import polygon_qml, raster_qml
 from rsov.raster.workfile import WorkRaster, row_blocks
 from rsov.report.quicklook import Quicklook
 from rsov.report.summary import ClassArea, class_areas
-from rsov.types import BLOCK, NODATA, Window
+from rsov.types import BLOCK, NODATA
+from rsov.vector.measure import ground
 from rsov.vector.trace import RowBlock, trace
 from rsov.vector.verify import verify_vector
 from rsov.vector.write import write_polygons
@@ -99,31 +100,21 @@ class WorkFiles:
 
 
 class Tally:
-    """Counts labels row block by row block; the area of a pixel is that at the block's centre."""
+    """Counts labels row block by row block; pixels have the areas that polygons are measured by."""
 
     def __init__(self, grid: Grid, dtype: str) -> None:
-        self._grid = grid
+        self._ground = ground(grid)
         self._pixels = np.zeros(int(np.iinfo(dtype).max) + 1, np.int64)
-        self._area: NDArray[np.float64] | None = np.zeros(self._pixels.size)
-        self._all = np.ones((0, grid.width), np.bool_)
+        self._area = np.zeros(self._pixels.size)
 
     def add(self, row: int, labels: NDArray[Any]) -> None:
         """Rows from ``row`` on."""
-        counts = np.zeros_like(self._pixels)
-        if len(self._all) < len(labels):
-            self._all = np.ones(labels.shape, np.bool_)
-        count_values(labels[np.newaxis], self._all[: len(labels)], counts)
-        self._pixels += counts
-        area = pixel_area(self._grid, Window(0, row, labels.shape[1], labels.shape[0]))
-        if area is None:
-            self._area = None
-        elif self._area is not None:
-            self._area += counts * area
+        add_labels(labels, row, self._ground.areas, self._ground.step, self._pixels, self._area)
 
     def areas(self, legend: Legend) -> tuple[ClassArea, ...]:
         """The rows of the report."""
         found = [int(value) for value in np.flatnonzero(self._pixels)]
-        area = None if self._area is None else {value: float(self._area[value]) for value in found}
+        area = {value: float(self._area[value]) for value in found} if self._ground.unit == "m" else None
         return class_areas(legend, {value: int(self._pixels[value]) for value in found}, area)
 
 

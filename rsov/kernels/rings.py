@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rsov.kernels._jit import njit
+from rsov.kernels.area import across
 from rsov.kernels.trace import LIST, MARK, N_FREE, NEXT, Q_HEAD, TWIN, Store, X, Y
 
 F64 = NDArray[np.float64]
@@ -122,66 +123,57 @@ def _metric(tensor: F64, x: float, y: float, step: tuple[float, float]) -> tuple
 
 
 @njit
-def _density(metric: tuple[float, float, float]) -> float:
-    """Ground area of a pixel."""
-    return float(np.sqrt(max(metric[0] * metric[2] - metric[1] * metric[1], 0.0)))
-
-
-@njit
 def _speed(metric: tuple[float, float, float], dx: float, dy: float) -> float:
     """Ground length of a step."""
     return float(np.sqrt(max(metric[0] * dx * dx + 2 * metric[1] * dx * dy + metric[2] * dy * dy, 0.0)))
 
 
 @njit
-def _measure_ring(
-    ring: I32, origin: tuple[float, float], tensor: F64, step: tuple[float, float]
-) -> tuple[float, float]:
-    """Signed area of the triangles between ``origin`` and the edges, and the length of the ring."""
-    ox, oy = origin
+def _measure_ring(ring: I32, tensor: F64, areas: F64, step: tuple[float, float]) -> tuple[float, float]:
+    """Signed area between a ring and the column of its first point (Green's theorem), and its length."""
+    origin = float(ring[0, 0])
     area, length = 0.0, 0.0
-    x0, y0 = float(ring[0, 0]), float(ring[0, 1])
-    start = _metric(tensor, x0, y0, step)
-    spoke = _density(_metric(tensor, (x0 + ox) / 2, (y0 + oy) / 2, step))
     for i in range(1, ring.shape[0]):
-        x1, y1 = float(ring[i, 0]), float(ring[i, 1])
-        end, middle = _metric(tensor, x1, y1, step), _metric(tensor, (x0 + x1) / 2, (y0 + y1) / 2, step)
-        dx, dy = x1 - x0, y1 - y0
-        length += (_speed(start, dx, dy) + 4 * _speed(middle, dx, dy) + _speed(end, dx, dy)) / 6
-        next_spoke = _density(_metric(tensor, (x1 + ox) / 2, (y1 + oy) / 2, step))
-        doubled = (x0 - ox) * (y1 - oy) - (x1 - ox) * (y0 - oy)
-        area += doubled / 6 * (spoke + next_spoke + _density(middle))
-        x0, y0, start, spoke = x1, y1, end, next_spoke
+        x0, y0 = float(ring[i - 1, 0]), float(ring[i - 1, 1])
+        dx, dy = ring[i, 0] - x0, ring[i, 1] - y0
+        pieces = max(1, int(np.ceil(max(abs(dx) / step[0], abs(dy) / step[1]))))
+        beside, along = 0.0, 0.0
+        for k in range(2 * pieces + 1):
+            weight = 4 if k % 2 else 1 if k in (0, 2 * pieces) else 2
+            x, y = x0 + dx * k / (2 * pieces), y0 + dy * k / (2 * pieces)
+            along += weight * _speed(_metric(tensor, x, y, step), dx, dy)
+            if dy != 0:
+                beside += weight * (across(areas, x, y, step) - across(areas, origin, y, step))
+        area += beside * dy / (6 * pieces)
+        length += along / (6 * pieces)
     return area, length
 
 
 @njit
-def measure(xy: I32, rings: I64, parts: I64, tensor: F64, size: tuple[int, int]) -> tuple[F64, F64]:
+def measure(
+    xy: I32, rings: I64, parts: I64, tensor: F64, areas: F64, step: tuple[float, float]
+) -> tuple[F64, F64]:
     """Area and length of all rings of each region on the ground.
 
-    The area is the integral of the pixel area over triangles, each by the rule of the three edge
-    midpoints, which is exact for a density of second degree; an edge's length is the integral of its
-    speed by Simpson's rule.
+    Both are integrals along the edges by Simpson's rule, in pieces no longer than a cell of the tables: the
+    area, that of :func:`rsov.kernels.area.across`, is exact within a cell.
 
     Args:
         xy: points, as from :func:`extract`.
         rings: offsets of rings.
         parts: offsets of regions.
         tensor: (rows, columns, 3) metric E, F, G of pixel steps in m2 at nodes spread evenly over the raster.
-        size: width and height of the raster.
+        areas: (rows, columns, 2) of the same nodes, as for :func:`rsov.kernels.area.across`.
+        step: pixels between nodes, in x and y.
 
     Returns:
         m2 and m of each region.
     """
-    step = (size[0] / (tensor.shape[1] - 1), size[1] / (tensor.shape[0] - 1))
     area, perim = np.empty(parts.size - 1), np.empty(parts.size - 1)
     for k in range(parts.size - 1):
-        first = xy[rings[parts[k]]]
         total, length = 0.0, 0.0
         for ring in range(parts[k], parts[k + 1]):
-            found = _measure_ring(
-                xy[rings[ring] : rings[ring + 1]], (float(first[0]), float(first[1])), tensor, step
-            )
+            found = _measure_ring(xy[rings[ring] : rings[ring + 1]], tensor, areas, step)
             total += found[0]
             length += found[1]
         area[k], perim[k] = abs(total), length

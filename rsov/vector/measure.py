@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -47,11 +48,23 @@ class Ground:
         e, f, g = middle.mean(axis=(0, 1))
         return math.sqrt(max(e * g - f * f, 0.0))
 
+    @cached_property
+    def areas(self) -> Floats:
+        """The table of :func:`rsov.kernels.area.across`: (rows, columns, 2), in the square of ``unit``."""
+        e, f, g = np.moveaxis(self.tensor, -1, 0)
+        area = np.sqrt(np.maximum(e * g - f * f, 0.0))
+        cells = (area[:, :-1] + area[:, 1:]) / 2 * self.step[0]
+        return np.stack([area, np.pad(cells.cumsum(axis=1), ((0, 0), (1, 0)))], axis=-1)
+
+    @property
+    def step(self) -> tuple[float, float]:
+        """Pixels between nodes, in x and y."""
+        rows, columns = self.tensor.shape[:2]
+        return self.width / (columns - 1), self.height / (rows - 1)
+
     def measure(self, regions: Regions) -> tuple[Floats, Floats]:
         """Areas (m2) and lengths of all borders, holes included (m), of polygons in pixel coordinates."""
-        return kernel.measure(
-            regions.xy, regions.rings, regions.parts, self.tensor, (self.width, self.height)
-        )
+        return kernel.measure(regions.xy, regions.rings, regions.parts, self.tensor, self.areas, self.step)
 
 
 def ground(grid: Grid) -> Ground:
