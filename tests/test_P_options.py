@@ -79,7 +79,7 @@ def test_P22_python_callers_get_the_same_check(value):
         PredictOptions(min_area=value)
 
 
-@pytest.mark.parametrize("text", ["1,2,3", "1,2,3,4,5", "a,b,c,d", "1,2,,4", "3,0,1,9"])
+@pytest.mark.parametrize("text", ["1,2,3", "1,2,3,4,5", "a,b,c,d", "1,2,,4", "300,0,1,9"])
 def test_P22_bounds(text):
     with pytest.raises(OptionError):
         PredictOptions(bounds=v.bounds("bounds", text))
@@ -343,13 +343,24 @@ def test_scripts_may_pass_text_lists_and_single_values():
     assert (natural.aoi, natural.stats) == (Path("area.gpkg"), Path("report.json"))
     assert (natural.bands, natural.nodata, natural.vector_format) == ((3, 2, 1), (0,), ("gpkg",))
     assert (natural.overlap, natural.max_memory) == ("64", str(2**30))
-    assert PredictOptions(window=[1, 2, 3, 4]).window == Window(1, 2, 3, 4)
+    for four in ([1, 2, 3, 4], "1,2,3,4", (1.0, 2, 3, 4)):
+        assert PredictOptions(window=four).window == Window(1, 2, 3, 4)
+        assert PredictOptions(bounds=four).bounds == (1.0, 2.0, 3.0, 4.0)
+    assert PredictOptions(bounds=(179, 0, -179, 1)).bounds == (179.0, 0.0, -179.0, 1.0), "over 180 degrees"
     assert PredictOptions(vector_format=["gpkg", "fgb"]).vector_format == ("gpkg", "fgb")
     for name in ("vector_format", "nodata"):
         assert getattr(PredictOptions(**{name: "none"}), name) == (), "as on the command line"
     for wrong in (
         {"window": (1, 2, 3)},
         {"window": (0, 0, -1, 5)},
+        {"window": "a,b,c,d"},
+        {"window": (0, 0, 1.5, 5)},
+        {"window": "1234"},
+        {"bounds": "1,2,3"},
+        {"bounds": "a,b,c,d"},
+        {"bounds": (1, 2, 3, None)},
+        {"bounds": (1, 2, math.nan, 4)},
+        {"bounds": 5},
         {"vector_format": "kml"},
         {"vector_format": "gpkg,none"},
     ):

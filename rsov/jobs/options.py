@@ -88,7 +88,7 @@ class PredictOptions(ReadOptions):
     dry_run: bool = False
 
     def __post_init__(self) -> None:
-        for name in (*_PATHS, *_LISTS, *_TEXTS, "window"):
+        for name in (*_PATHS, *_LISTS, *_TEXTS, *_FOUR):
             object.__setattr__(self, name, _natural(name, getattr(self, name)))
         for name, (low, high, unit) in _RANGES.items():
             value = getattr(self, name)
@@ -109,7 +109,8 @@ class PredictOptions(ReadOptions):
                 )
         if self.bounds is not None:
             west, south, east, north = self.bounds
-            over_180 = west > east and self.bounds_crs is not None  # RFC 7946 5.2, if that CRS is in degrees
+            degrees = max(abs(west), abs(east)) <= _HALF_TURN or self.bounds_crs is not None
+            over_180 = west > east and degrees  # RFC 7946 5.2; the reader knows whether they are degrees
             if south >= north or not (west < east or over_180):
                 given = ",".join(f"{value:.12g}" for value in self.bounds)
                 raise OptionError("bounds", f"must have west < east and south < north, not {given}")
@@ -126,6 +127,8 @@ _LISTS = ("bands", "nodata", "vector_format")
 _NONE = ("nodata", "vector_format")
 """Lists for which ``none`` stands for an empty one, as on the command line."""
 _TEXTS = ("overlap", "max_memory")
+_FOUR = {"window": "column, row, width, height", "bounds": "west, south, east, north"}
+_HALF_TURN = 180
 
 
 def _natural(name: str, value: Any) -> Any:
@@ -136,15 +139,26 @@ def _natural(name: str, value: Any) -> Any:
         return Path(value)
     if name in _TEXTS:
         return str(value)
-    if name == "window":
-        if len(value) != 4 or min(value[2:]) < 0:
-            raise OptionError(name, f"must be column, row, width, height, not {value!r}")
-        return Window(*value)
+    if name in _FOUR:
+        return _four(name, value)
     if isinstance(value, str):
         none = name in _NONE and value.strip().lower() == "none"
         parts = [] if none else [part.strip() for part in value.split(",")]
         return tuple(int(part) if part.isdecimal() else part for part in parts)
     return (value,) if isinstance(value, (int, float)) else tuple(value)
+
+
+def _four(name: str, value: Any) -> Any:
+    """A rectangle from four numbers, or from their text as on the command line."""
+    kind = int if name == "window" else float
+    try:
+        parts = value.split(",") if isinstance(value, str) else value
+        numbers = tuple(kind(part) for part in parts)
+        if len(numbers) == 4 and numbers == tuple(map(float, parts)):
+            return Window(*map(int, numbers)) if name == "window" else numbers
+    except (TypeError, ValueError, OverflowError):
+        pass
+    raise OptionError(name, f"must be {_FOUR[name]}, not {value!r}")
 
 
 _TINY = 1e-6

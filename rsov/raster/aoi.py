@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from affine import Affine
 
 from rsov.errors import InputError
+from rsov.raster.longitudes import full_turn
 from rsov.types import Window
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -21,8 +23,12 @@ if TYPE_CHECKING:
 
     from rsov.types import Grid
 
+    Edges = tuple[float, float, float, float]
+
 _SEGMENTS_PER_SIDE = 64
 """Straight lines bend when reprojected; the outline is cut into pieces of 1/64 of its extent first."""
+_TURNS = (-2, -1, 0, 1, 2)
+"""Pictures may begin or end a whole turn from where the longitudes of a polygon do."""
 _OF_QGIS = ("layer_styles", "qgis_projects")
 """Tables without places that QGIS, and rsov, keep in a GeoPackage beside its layers."""
 _FORMATS = "give polygons as GeoPackage, GeoJSON, FlatGeobuf or Shapefile"
@@ -104,21 +110,14 @@ def read_aoi(path: Path, grid: Grid, region: Window) -> AreaOfInterest:
             where=str(path),
             fix="save it with its CRS" if crs is None else "state the picture's: --crs EPSG:32632",
         )
-    import shapely
-
-    shapes = _near(shapes, crs, grid)
-    if crs is not None and grid.crs is not None and crs != grid.crs:
-        shapes = [_reproject(shape, crs, grid.crs) for shape in shapes]
-    back = ~grid.transform
-    matrix = (back.a, back.b, back.d, back.e, back.c, back.f)
-    from shapely.affinity import affine_transform
-
-    polygons: list[Any] = []
-    for shape in shapes:
-        moved = shapely.make_valid(affine_transform(shape, matrix))
-        polygons += [
-            part for part in shapely.get_parts(shapely.get_parts(moved)) if part.geom_type == "Polygon"
-        ]
+    polygons = on_grid(shapes, crs, grid)
+    if polygons is None:
+        raise InputError(
+            "E-aoi-crs",
+            "the area of interest cannot be brought into the CRS of the picture",
+            where="--aoi",
+            fix="cut it to the surroundings of the picture, or save it in the picture's CRS",
+        )
     aoi = AreaOfInterest(polygons) if polygons else None
     box = aoi.extent().intersect(region) if aoi is not None else None
     if aoi is None or box is None or not box.width * box.height or aoi.outside(region):
@@ -133,8 +132,9 @@ def read_aoi(path: Path, grid: Grid, region: Window) -> AreaOfInterest:
     return aoi
 
 
-def _read(path: Path) -> tuple[list[BaseGeometry], CRS | None]:
+def _read(path: Path) -> tuple[list[Polygon], CRS | None]:
     import fiona
+    import shapely
     from fiona.errors import DriverError, FionaError
     from rasterio.crs import CRS
     from shapely.errors import ShapelyError
@@ -165,29 +165,78 @@ def _read(path: Path) -> tuple[list[BaseGeometry], CRS | None]:
             why="it is no vector file, or a damaged one" if isinstance(error, DriverError) else str(error),
             fix=_FORMATS,
         ) from error
-    shapes = [s for s in shapes if s.geom_type in ("Polygon", "MultiPolygon") and not s.is_empty]
-    if not shapes:
+    polygons = _polygons(shapes)
+    if not polygons:
         raise InputError("E-aoi", f"{path} has no polygons", where="--aoi", fix=_FORMATS)
-    return shapes, CRS.from_wkt(wkt) if wkt else None
+    if not np.isfinite(shapely.get_coordinates(polygons)).all():
+        raise InputError(
+            "E-aoi",
+            f"{path} has coordinates that are infinite or no numbers",
+            where="--aoi",
+            fix="repair it in a GIS, or leave out the polygons that have them",
+        )
+    return polygons, CRS.from_wkt(wkt) if wkt else None
 
 
-def _near(shapes: list[BaseGeometry], crs: CRS | None, grid: Grid) -> list[BaseGeometry]:
-    """The parts near the picture: far away its CRS may have no coordinates (a country, the world)."""
+def on_grid(shapes: list[Polygon], crs: CRS | None, grid: Grid) -> list[Polygon] | None:
+    """Polygons of a CRS in pixel coordinates of a grid: their parts near it, valid.
+
+    Longitudes are angles: a polygon lies on every place of the grid that is a whole turn away. None where
+    the CRS of the grid has no coordinates for some place of them.
+    """
+    import shapely
+    from shapely.affinity import affine_transform
+
+    if crs is not None and grid.crs is not None and crs != grid.crs:
+        shapes = _within(shapes, bounds_in(grid, crs), crs)  # farther away there may be no coordinates
+        half = full_turn(crs) / 2
+        if half and shapes:  # beyond +-180 a line would jump to the other side of the grid's CRS
+            _, bottom, _, top = shapely.total_bounds(shapes)
+            shapes = _within(shapes, (-half, bottom, half, top), crs)
+        shapes = [_reproject(shape, crs, grid) for shape in shapes]
+        if not np.isfinite(shapely.get_coordinates(shapes)).all():
+            return None
+    shapes = _within(shapes, bounds_in(grid, grid.crs), grid.crs)
+    t = ~grid.transform
+    return _polygons(
+        [shapely.make_valid(affine_transform(shape, (t.a, t.b, t.d, t.e, t.c, t.f))) for shape in shapes]
+    )
+
+
+def _polygons(shapes: Iterable[BaseGeometry]) -> list[Polygon]:
+    """The polygons in geometries of any kind, collections in collections included."""
     import shapely
 
-    frame = bounds_in(grid, crs)
-    if frame is None:
+    found: list[Polygon] = []
+    for shape in shapes:
+        if shape.geom_type == "Polygon":
+            found += [] if shape.is_empty else [shape]
+        elif shape.geom_type in ("MultiPolygon", "GeometryCollection"):
+            found += _polygons(shapely.get_parts(shape))
+    return found
+
+
+def _within(shapes: list[Polygon], frame: Edges | None, crs: CRS | None) -> list[Polygon]:
+    """The parts inside of left, bottom, right, top, at every turn that has some; without a frame, all."""
+    import shapely
+    from shapely.affinity import translate
+
+    if frame is None or not shapes:
         return shapes
-    if crs is not None and crs.is_geographic:
-        left, _, right, _ = shapely.total_bounds(shapes)
-        if left < -180 or right > 180:  # longitudes of another turn
-            return shapes
-    parts = [shapely.clip_by_rect(shapely.make_valid(shape), *frame) for shape in shapes]
-    return [part for part in parts if not part.is_empty]
+    turn, sound = full_turn(crs), _polygons(shapely.make_valid(shape) for shape in shapes)
+    if not sound:
+        return []
+    west, _, east, _ = shapely.total_bounds(sound)
+    parts: list[BaseGeometry] = []
+    for shift in (turn * n for n in _TURNS) if turn else (0.0,):
+        if west + shift < frame[2] and east + shift > frame[0]:
+            moved = [translate(shape, shift) for shape in sound] if shift else sound
+            parts += [shapely.clip_by_rect(shape, *frame) for shape in moved]
+    return _polygons(parts)
 
 
-def extent_in(grid: Grid, crs: CRS | None) -> tuple[float, float, float, float] | None:
-    """What the grid covers, left, bottom, right, top in a CRS; in degrees left > right over the antimeridian.
+def extent_in(grid: Grid, crs: CRS | None) -> Edges | None:
+    """What the grid covers, left, bottom, right, top in a CRS; degrees run on over the antimeridian.
 
     None where that is out of the CRS.
     """
@@ -201,13 +250,16 @@ def extent_in(grid: Grid, crs: CRS | None) -> tuple[float, float, float, float] 
             edges = transform_bounds(grid.crs, crs, *edges, densify_pts=21)
         except gdal_errors():
             return None
-    return edges if np.isfinite(edges).all() else None
+    left, bottom, right, top = edges
+    if left > right:
+        right += full_turn(crs)
+    return (left, bottom, right, top) if np.isfinite(edges).all() else None
 
 
-def bounds_in(grid: Grid, crs: CRS | None) -> tuple[float, float, float, float] | None:
-    """What surrounds the grid by its own size, left, bottom, right, top in a CRS.
+def bounds_in(grid: Grid, crs: CRS | None) -> Edges | None:
+    """What surrounds the grid by its own size, at most once around: left, bottom, right, top in a CRS.
 
-    None where that has no rectangle: over the antimeridian, or out of the CRS.
+    None where that has no rectangle: out of the CRS.
     """
     edges = extent_in(grid, crs)
     if edges is None:
@@ -215,28 +267,28 @@ def bounds_in(grid: Grid, crs: CRS | None) -> tuple[float, float, float, float] 
     left, bottom, right, top = edges
     if left >= right or bottom >= top:
         return None
-    margin = max(right - left, top - bottom)
-    return left - margin, bottom - margin, right + margin, top + margin
+    margin, turn = max(right - left, top - bottom), full_turn(crs)
+    aside = min(margin, max(0.0, turn - (right - left)) / 2) if turn else margin
+    return left - aside, bottom - margin, right + aside, top + margin
 
 
-def _reproject(shape: BaseGeometry, source: CRS, target: CRS) -> BaseGeometry:
+def _reproject(shape: Polygon, source: CRS, grid: Grid) -> Polygon:
     import shapely
     from pyproj import Transformer
 
+    assert grid.crs is not None  # noqa: S101 - on_grid has looked
     left, bottom, right, top = shape.bounds
     piece = max(right - left, top - bottom) / _SEGMENTS_PER_SIDE
     dense = shapely.segmentize(shape, piece) if piece > 0 else shape
-    transformer = Transformer.from_crs(source.to_wkt(), target.to_wkt(), always_xy=True)
+    transformer = Transformer.from_crs(source.to_wkt(), grid.crs.to_wkt(), always_xy=True)
+    turn, frame = full_turn(grid.crs), bounds_in(grid, grid.crs)
+    tears = turn > 0 and frame is not None and frame[2] - frame[0] < turn
+    middle = (frame[0] + frame[2]) / 2 if frame is not None else 0.0
 
     def move(xy: NDArray[np.float64]) -> NDArray[np.float64]:
-        return np.column_stack(transformer.transform(xy[:, 0], xy[:, 1]))
+        x, y = transformer.transform(xy[:, 0], xy[:, 1])
+        if tears:  # longitudes jump at 180 degrees; half a turn from the picture nothing is left of the shape
+            x = x - turn * np.round((x - middle) / turn)
+        return np.column_stack((x, y))
 
-    moved = shapely.transform(dense, move)
-    if not np.isfinite(shapely.get_coordinates(moved)).all():
-        raise InputError(
-            "E-aoi-crs",
-            "the area of interest cannot be brought into the CRS of the picture",
-            where="--aoi",
-            fix="cut it to the surroundings of the picture, or save it in the picture's CRS",
-        )
-    return moved
+    return shapely.transform(dense, move)

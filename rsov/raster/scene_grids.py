@@ -1,36 +1,32 @@
-"""Warped views, crops and output grids: everything about grids that options can ask for."""
+"""Crops and output grids: which pixels are mapped, and on which grid."""
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from itertools import pairwise
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from affine import Affine
 
 from rsov.errors import InputError, UsageError
-from rsov.raster.aoi import bounds_in, extent_in
+from rsov.raster.aoi import extent_in, on_grid
 from rsov.raster.area import pixel_gsd
-from rsov.raster.scene_georef import Place, no_plane, parse_crs
+from rsov.raster.longitudes import full_turn
+from rsov.raster.scene_georef import no_plane, parse_crs
 from rsov.raster.scene_options import ReadOptions
-from rsov.raster.scene_view import Warp, gdal_errors
 from rsov.types import Grid, Notices, Window
 
 if TYPE_CHECKING:
-    from rasterio.crs import CRS
-    from rasterio.io import DatasetReader
+    from pathlib import Path
 
-    from rsov.raster.scene_bands import BandPlan
+    from rasterio.crs import CRS
+
 
 _EDGE = 1e-6
 """Pixels: a border this near to a pixel edge is on it (rounding of coordinates)."""
 _HANDFUL = 16
 _FAR_COARSER = 8
 """A map of fewer pixels across, from a picture of pixels that much finer, is hardly what was meant."""
-_MERCATOR_LATITUDE = 85.0511287798066
-"""Where Web Mercator's square world ends; beyond, coordinates run to infinity (Z18)."""
 
 
 @dataclass(frozen=True)
@@ -84,81 +80,6 @@ def like_grid(path: Path) -> Grid:
     return grid
 
 
-def warp_for(
-    ds: DatasetReader, place: Place, bands: BandPlan, options: ReadOptions, like: Grid | None
-) -> Warp | None:
-    """The warped view that the options need, at the picture's native resolution; None if none is needed."""
-    points = place.how == "control points, warped"
-    source_crs = place.gcps_crs if points else place.grid.crs
-    target = parse_crs(options.dst_crs, "--dst-crs") if options.dst_crs is not None else None
-    if like is not None:
-        if target is not None and target != like.crs:
-            raise UsageError(
-                "E-like",
-                "--dst-crs and the grid given with --like have different CRS",
-                fix="leave out --dst-crs",
-            )
-        target = like.crs
-    if not points:
-        turned = like is not None and not _parallel(place.grid.transform, like.transform)
-        if target is None or (target == source_crs and not turned):
-            return None
-        if source_crs is None:
-            raise InputError(
-                "E-no-crs",
-                f"{Path(ds.name).name} has no CRS, so it cannot be warped",
-                fix="state it: --crs EPSG:32632",
-            )
-    assert source_crs is not None  # noqa: S101 - refused above and by locate
-    grid = _warped_grid(ds, place, source_crs, target or source_crs, points)
-    if bands.mask.kind != "alpha" and any(interp.name == "alpha" for interp in ds.colorinterp):
-        name = Path(ds.name).name
-        raise InputError(
-            "E-warp-alpha",
-            f"{name} has a band tagged alpha that is used as data; GDAL cannot warp that",
-            fix=f"copy the colours first: gdal_translate -b 1 -b 2 -b 3 {name} rgb.tif",
-        )
-    numbers = [v for v in bands.mask.nodata if v is not None]
-    return Warp(
-        grid,
-        source_crs,
-        None if points else place.grid.transform,
-        nodata=numbers[0] if bands.mask.kind == "nodata" and numbers else None,
-        unified="YES" if bands.mask.every else "PARTIAL",
-        nearest=bands.palette is not None,
-        add_alpha=bands.mask.kind != "alpha",
-    )
-
-
-def _warped_grid(ds: DatasetReader, place: Place, source: CRS, target: CRS, points: bool) -> Grid:
-    from rasterio.vrt import WarpedVRT
-    from rasterio.warp import calculate_default_transform
-
-    try:
-        if points:
-            with WarpedVRT(ds, crs=target, src_crs=source) as suggested:
-                return Grid(suggested.width, suggested.height, suggested.transform, target)
-        bounds = _clamped(place.grid, source, target)
-        transform, width, height = calculate_default_transform(source, target, ds.width, ds.height, *bounds)
-    except gdal_errors() as error:
-        raise InputError(
-            "E-warp",
-            f"{Path(ds.name).name} cannot be brought into {target.to_string()[:60]}",
-            why=str(error),
-            fix="choose a CRS made for the place of the picture, such as its UTM zone; "
-            "if the picture's own is wrong, state the right one: --crs EPSG:32632",
-        ) from error
-    return Grid(width, height, transform, target)
-
-
-def _clamped(grid: Grid, source: CRS, target: CRS) -> tuple[float, float, float, float]:
-    """Bounds of the grid, in a geographic CRS cut where Web Mercator ends if that is the target."""
-    left, bottom, right, top = grid.extent
-    if source.is_geographic and target.to_epsg() in (3857, 900913, 3395):
-        bottom, top = max(bottom, -_MERCATOR_LATITUDE), min(top, _MERCATOR_LATITUDE)
-    return left, bottom, right, top
-
-
 def crop_window(grid: Grid, options: ReadOptions) -> Window:
     """The part of the view that ``--window`` or ``--bounds`` name; all of it without them."""
     if options.window is not None and options.bounds is not None:
@@ -195,57 +116,39 @@ def _extent(grid: Grid, crs: CRS | None = None) -> str:
 
 
 def bounds_window(grid: Grid, bounds: tuple[float, float, float, float], crs: CRS | None) -> Window:
-    """All pixels that a rectangle touches. In geographic CRS left > right means over the antimeridian."""
+    """All pixels that a rectangle touches. In geographic CRS left > right means over the antimeridian.
+
+    ``crs``: that of the rectangle; None: the grid's.
+    """
+    import shapely
+
     left, bottom, right, top = bounds
-    over_180 = left > right and crs is not None and crs.is_geographic
-    if not all(map(math.isfinite, bounds)) or bottom >= top or not (left < right or over_180):
-        raise UsageError("E-bounds", f"--bounds {bounds} is no rectangle", fix="left,bottom,right,top")
-    corners = [(left, bottom), (right, bottom), (right, top), (left, top)]
-    if crs is not None:
-        if grid.crs is None:
-            raise InputError(
-                "E-bounds", "the picture has no CRS, so --bounds-crs cannot be used", fix="--crs, or --window"
-            )
-        frame = bounds_in(grid, crs)
-        if frame is not None and -180 <= left < right <= 180 and crs.is_geographic:
-            left, right = max(left, frame[0]), min(right, frame[2])
-            bottom, top = max(bottom, frame[1]), min(top, frame[3])
-            if left >= right or bottom >= top:
-                return Window(grid.width, grid.height, 0, 0)
-            corners = [(left, bottom), (right, bottom), (right, top), (left, top)]
-        corners = _reprojected(corners, crs, grid.crs)
-    back = ~grid.transform
-    pixels = [back @ corner for corner in corners]
-    x0, x1 = min(p[0] for p in pixels), max(p[0] for p in pixels)
-    y0, y1 = min(p[1] for p in pixels), max(p[1] for p in pixels)
-    if not all(map(math.isfinite, (x0, x1, y0, y1))):
+    if crs is not None and grid.crs is None:
+        raise InputError(
+            "E-bounds", "the picture has no CRS, so --bounds-crs cannot be used", fix="--crs, or --window"
+        )
+    crs = crs or grid.crs
+    if left > right:  # RFC 7946, 5.2
+        right += full_turn(crs)
+    if not all(map(math.isfinite, bounds)) or bottom >= top or left >= right:
+        raise UsageError(
+            "E-bounds",
+            f"--bounds {bounds} is no rectangle",
+            fix="left,bottom,right,top; left > right only in degrees, over the meridian of 180",
+        )
+    parts = on_grid([shapely.box(left, bottom, right, top)], crs, grid)
+    if parts is None:
         raise InputError(
             "E-bounds",
             "the rectangle cannot be brought into the CRS of the picture",
             where="--bounds",
             fix=f"ask for a part of what the picture covers: {_extent(grid, crs)}",
         )
+    if not parts:
+        return Window(grid.width, grid.height, 0, 0)
+    x0, y0, x1, y1 = shapely.total_bounds(parts)
     col, row = math.floor(x0 + _EDGE), math.floor(y0 + _EDGE)
     return Window(col, row, max(1, math.ceil(x1 - _EDGE) - col), max(1, math.ceil(y1 - _EDGE) - row))
-
-
-def _reprojected(corners: list[tuple[float, float]], source: CRS, target: CRS) -> list[tuple[float, float]]:
-    from pyproj import Transformer
-
-    ring = [*corners, corners[0]]
-    if source.is_geographic and ring[0][0] > ring[1][0]:
-        ring = [(x + 360 if x < corners[0][0] else x, y) for x, y in ring]
-    steps = 21
-    dense = [
-        (a[0] + (b[0] - a[0]) * n / steps, a[1] + (b[1] - a[1]) * n / steps)
-        for a, b in pairwise(ring)
-        for n in range(steps)
-    ]
-    transformer = Transformer.from_crs(source.to_wkt(), target.to_wkt(), always_xy=True)
-    xs, ys = transformer.transform([p[0] for p in dense], [p[1] for p in dense])
-    return [(x, y) for x, y in zip(xs, ys, strict=True) if math.isfinite(x) and math.isfinite(y)] or [
-        (math.nan,) * 2
-    ]
 
 
 def output_grid(grid: Grid, region: Window, options: ReadOptions, notices: Notices) -> tuple[Grid, GridMap]:
@@ -344,9 +247,3 @@ def _at_resolution(grid: Grid, res: float) -> Grid:
         max(1, math.ceil(grid.height * y / res - _EDGE)),
     )
     return Grid(width, height, transform, grid.crs)
-
-
-def _parallel(a: Affine, b: Affine) -> bool:
-    """Both grids have their axes in the same directions, mirrored ones included."""
-    move = ~a @ b
-    return bool(abs(move.b) < _EDGE * abs(move.e) and abs(move.d) < _EDGE * abs(move.a))

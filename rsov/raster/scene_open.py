@@ -22,10 +22,11 @@ from rsov.raster.scene_cache import SharedCache
 from rsov.raster.scene_chunks import lattice_of
 from rsov.raster.scene_decode import BadBlocks, Decoder, RawReader
 from rsov.raster.scene_georef import Place, check_crs, locate
-from rsov.raster.scene_grids import crop_window, like_grid, output_grid, warp_for
+from rsov.raster.scene_grids import crop_window, like_grid, output_grid
 from rsov.raster.scene_judge import judge_radiometry, judge_validity
 from rsov.raster.scene_sample import Sample, take_sample
 from rsov.raster.scene_view import View, gdal_errors, open_error, upright
+from rsov.raster.scene_warp import warp_for
 from rsov.raster.workgrid import choose_scale, work_grid
 from rsov.term import size_text
 from rsov.types import Grid, Notices, Window

@@ -15,6 +15,7 @@ from affine import Affine
 
 from rsov.errors import InputError, ResourceError, RsovError
 from rsov.raster.env import forbidden_drivers
+from rsov.raster.longitudes import source_plane
 from rsov.raster.preflight import Fingerprint, Source, unreadable
 from rsov.types import Grid
 
@@ -124,7 +125,7 @@ def _warped(ds: DatasetReader, warp: Warp) -> Any:
 
     options: dict[str, Any] = {
         "crs": warp.grid.crs,
-        "src_crs": warp.source_crs,
+        "src_crs": source_plane(ds, warp.source_crs, warp.source_transform, warp.grid.crs),
         "resampling": Resampling.nearest if warp.nearest else Resampling.bilinear,
     }
     if (
