@@ -251,6 +251,19 @@ def test_bounds_are_taken_at_any_turn(tmp_path: Path) -> None:
         assert scene(lonlat(tmp_path / "a.tif", west), bounds=box).region == Window(10, 10, 50, 20)
 
 
+@pytest.mark.parametrize(("west", "like"), [(190.0, -170.0), (-170.0, 190.0), (WEST, WEST - 360)])
+def test_like_a_grid_whose_longitudes_count_from_another_turn(
+    tmp_path: Path, west: float, like: float
+) -> None:
+    grid = lonlat(tmp_path / "like.tif", like + 30 * STEP, 10 - 50 * STEP)
+    opened = scene(lonlat(tmp_path / "a.tif", west), like=grid)
+    with rasterio.open(grid) as file:
+        assert opened.output_grid.transform == file.transform
+    mask = valid(opened.path, like=grid)
+    assert mask[:150, :170].all()
+    assert mask.sum() == 150 * 170
+
+
 def test_what_a_picture_across_180_covers_can_be_given_back_as_bounds(tmp_path: Path) -> None:
     x, y = Transformer.from_crs(4326, 32660, always_xy=True).transform(180, 10)
     path = write(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from affine import Affine
@@ -162,7 +162,7 @@ def output_grid(grid: Grid, region: Window, options: ReadOptions, notices: Notic
         target = _at_resolution(grid.crop(region), options.res)
     else:
         target = grid.crop(region)
-    move = grid.pixels_of(target)
+    move = grid.pixels_of(_at_turn_of(grid, target))
     axis = GridMap(move.a, move.c, move.e, move.f)
     right, bottom = move.c + move.a * target.width, move.f + move.e * target.height
     if (
@@ -185,6 +185,17 @@ def output_grid(grid: Grid, region: Window, options: ReadOptions, notices: Notic
             fix="bring both into the same direction with gdalwarp",
         )
     return target, axis
+
+
+def _at_turn_of(grid: Grid, other: Grid) -> Grid:
+    """A grid of the same CRS as its longitudes count where ``grid`` lies: 190 for -170 degrees."""
+    turn = full_turn(grid.crs)
+    if not turn:
+        return other
+    west, _, east, _ = grid.extent
+    left, _, right, _ = other.extent
+    shift = turn * round((west + east - left - right) / 2 / turn)
+    return replace(other, transform=Affine.translation(shift, 0) @ other.transform) if shift else other
 
 
 def _check_resolution(grid: Grid, res: float, max_pixels: int, notices: Notices) -> None:
