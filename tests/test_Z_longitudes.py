@@ -231,6 +231,10 @@ def test_a_mercator_picture_beside_180_keeps_the_area_on_its_own_side(tmp_path: 
         mask = mask_of(path, geojson(tmp_path / "a.geojson", area))
         assert 99 <= mask.any(0).sum() <= 101
         assert mask[:, 101:].all()
+    to_utm = Transformer.from_crs(4326, 32660, always_xy=True)
+    corners = [to_utm.transform(*corner) for corner in ring(179.9991, -0.01, 180.01, 0.01)[0]]
+    place = {"type": "Polygon", "coordinates": [corners]}
+    assert (mask_of(path, geojson(tmp_path / "u.geojson", place, crs=32660)) != mask).sum() <= 200
 
 
 @pytest.mark.parametrize("west", [WEST, WEST - 360])

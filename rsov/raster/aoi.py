@@ -10,7 +10,7 @@ from affine import Affine
 
 from rsov.errors import InputError
 from rsov.raster.longitudes import full_turn
-from rsov.types import Window
+from rsov.types import Grid, Window
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -20,8 +20,6 @@ if TYPE_CHECKING:
     from rasterio.crs import CRS
     from shapely import Polygon
     from shapely.geometry.base import BaseGeometry
-
-    from rsov.types import Grid
 
     Edges = tuple[float, float, float, float]
 
@@ -189,6 +187,8 @@ def on_grid(shapes: list[Polygon], crs: CRS | None, grid: Grid) -> list[Polygon]
 
     if crs is not None and grid.crs is not None and crs != grid.crs:
         shapes = _within(shapes, bounds_in(grid, crs), crs)  # farther away there may be no coordinates
+        if (degrees := _degrees_over_180(crs, grid)) is not None:
+            shapes, crs = [_reproject(shape, crs, degrees) for shape in shapes], degrees.crs
         half = full_turn(crs) / 2
         if half and shapes:  # beyond +-180 a line would jump to the other side of the grid's CRS
             _, bottom, _, top = shapely.total_bounds(shapes)
@@ -201,6 +201,20 @@ def on_grid(shapes: list[Polygon], crs: CRS | None, grid: Grid) -> list[Polygon]
     return _polygons(
         [shapely.make_valid(affine_transform(shape, (t.a, t.b, t.d, t.e, t.c, t.f))) for shape in shapes]
     )
+
+
+def _degrees_over_180(crs: CRS, grid: Grid) -> Grid | None:
+    """Degrees around a grid, to cut polygons of another plane in; None unless it lies beside 180 degrees."""
+    from rasterio.crs import CRS
+
+    lonlat = CRS.from_epsg(4326)
+    edges = bounds_in(grid, lonlat) if not full_turn(crs) and not full_turn(grid.crs) else None
+    if edges is None or edges[2] - edges[0] > 180 or max(abs(edges[1]), abs(edges[3])) >= 90:
+        return None
+    left, bottom, right, top = edges
+    if left > -180 and right < 180:
+        return None
+    return Grid(1, 1, Affine(right - left, 0, left, 0, bottom - top, top), lonlat)
 
 
 def _polygons(shapes: Iterable[BaseGeometry]) -> list[Polygon]:
