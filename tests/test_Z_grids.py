@@ -239,7 +239,9 @@ def test_styles_kept_beside_the_polygons_are_no_layer_of_theirs(tmp_path: Path) 
     with fiona.open(area, "w", layer="part", driver="GPKG", crs="EPSG:32632", schema=schema) as out:
         out.write(record)
     for table in ("layer_styles", "qgis_projects"):  # as QGIS and rsov save them
-        with fiona.open(area, "w", layer=table, schema={"geometry": "None", "properties": {"name": "str"}}):
+        with fiona.open(
+            area, "w", driver="GPKG", layer=table, schema={"geometry": "None", "properties": {"name": "str"}}
+        ):
             pass
     assert (valid(path, aoi=area) == same).all()
     with fiona.open(area, "w", layer="other", driver="GPKG", crs="EPSG:32632", schema=schema) as out:
