@@ -48,6 +48,19 @@ def loaded_by(code: str) -> set[str]:
     return set(done.stderr.split())
 
 
+def test_the_command_collects_rarely_and_a_callers_process_as_before() -> None:
+    code = """
+import gc, rsov.cli
+before = gc.get_threshold()
+rsov.cli.main(["--version"])
+assert gc.get_threshold() == before
+rsov.cli._leave = lambda _: exit(gc.get_threshold() != rsov.cli.COLLECT)
+rsov.cli.main()
+"""
+    env = {**os.environ, "PYTHONPATH": str(ROOT)}
+    assert subprocess.run([sys.executable, "-c", code, "--version"], env=env, check=False).returncode == 0
+
+
 def spent() -> float:
     """CPU seconds of all child processes: a wall clock would tell of this machine's load too."""
     usage = resource.getrusage(resource.RUSAGE_CHILDREN)
