@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -109,7 +108,7 @@ def _suggested(ds: DatasetReader, place: Place, source: CRS, target: CRS, points
     bounds = _clamped(place.grid, source, target)
     transform, width, height = calculate_default_transform(plane, goal, ds.width, ds.height, *bounds)
     grid = _whole(Grid(width, height, transform, target))
-    _check_steps(place.grid, plane, replace(grid, crs=goal))
+    _check_steps(place.grid, plane, grid.transform, goal)
     return grid
 
 
@@ -124,17 +123,17 @@ def _whole(grid: Grid) -> Grid:
     return grid
 
 
-def _check_steps(grid: Grid, plane: CRS, warped: Grid) -> None:
-    """Refuse a grid whose pixels are far larger than those of the picture.
+def _check_steps(grid: Grid, plane: CRS, warped: Affine, goal: CRS) -> None:
+    """Refuse a warped grid whose pixels are far larger than those of the picture.
 
     GDAL divides what it takes for the extent by the size of the picture. Where a projection tears the picture
-    apart, that is the size of the world. ``plane``: the CRS that the picture is warped from.
+    apart, that is the size of the world. ``plane``: the CRS that the picture is warped from, to ``goal``.
     """
     from pyproj import Transformer
 
-    transformer = Transformer.from_crs(plane.to_wkt(), warped.crs.to_wkt(), always_xy=True)  # type: ignore[union-attr]
+    transformer = Transformer.from_crs(plane.to_wkt(), goal.to_wkt(), always_xy=True)
     columns, rows = np.meshgrid(*(np.linspace(0, size, _SAMPLES) for size in (grid.width, grid.height)))
-    x, y = ~warped.transform @ transformer.transform(*(grid.transform @ (columns, rows)))
+    x, y = ~warped @ transformer.transform(*(grid.transform @ (columns, rows)))
     with np.errstate(invalid="ignore"):  # infinite where the target has no place
         across = np.hypot(np.diff(x, axis=1), np.diff(y, axis=1)) / (grid.width / (_SAMPLES - 1))
         down = np.hypot(np.diff(x, axis=0), np.diff(y, axis=0)) / (grid.height / (_SAMPLES - 1))
