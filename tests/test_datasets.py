@@ -93,6 +93,15 @@ def test_a_set_without_kind_is_skipped_with_its_task(tmp_path: Path) -> None:
         ('train = ["a.png"]', 'train = ["c.png"]'),
         ("[split]", "[[split]]"),
         ("id = 0", ""),
+        ("id = 1", "id = 255"),  # no label
+        ("id = 1", "id = -1"),
+        ("id = 1", "id = 1.0"),
+        ("id = 1", "id = 0"),
+        ('name = "forest"', 'name = "water"'),
+        ('synonyms = ["lake"]', 'synonyms = "lake"'),
+        ("gsd_m = 0.5", "gsd_m = 0"),
+        ("gsd_m = 0.5", "gsd_m = nan"),
+        ("gsd = 0.25", "gsd = -0.25"),
         ('name = "Toy"', "name = Toy"),
     ],
 )

@@ -280,8 +280,8 @@ def test_bags_leave_out_held_out_and_foreign_texts() -> None:
 
 def make_contrast() -> tuple[Contrast, list[DataSet]]:
     sets = [
-        DataSet("a", Path(), "", "dense", "yes", "", 0.5, LEGEND),
-        DataSet("b", Path(), "", "single", "yes", "", 0.5, (SetClass(0, "other"), SetClass(1, "water"))),
+        DataSet("a", Path(), "dense", "yes", "", 0.5, LEGEND),
+        DataSet("b", Path(), "single", "yes", "", 0.5, (SetClass(0, "other"), SetClass(1, "water"))),
     ]
     texts = Contrast.texts(sets, background_concepts(), concepts())
     rng = np.random.default_rng(0)

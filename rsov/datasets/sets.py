@@ -6,9 +6,10 @@ without `kind` is a multispectral, date or change set; :func:`find_sets` skips i
 
 from __future__ import annotations
 
+import math
 import os
 import tomllib
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -59,7 +60,6 @@ class DataSet:
 
     name: str
     folder: Path
-    title: str
     kind: Literal["dense", "single"]
     bundle: Literal["yes", "cite", "no"]
     licence: str
@@ -67,7 +67,6 @@ class DataSet:
     classes: tuple[SetClass, ...]
     train: tuple[PictureRef, ...] = ()
     val: tuple[PictureRef, ...] = ()
-    meta: dict[str, Any] = field(default_factory=dict, compare=False)
 
     def pictures(self, part: SplitPart) -> tuple[PictureRef, ...]:
         """The pictures of a part of the split, in the order of the file."""
@@ -99,22 +98,21 @@ def read_set(folder: Path) -> DataSet | Skipped:
     if kind not in ("dense", "single"):
         raise _fail(path, f"kind {kind!r} is neither dense nor single")
     try:
-        classes = tuple(_class(row) for row in table["class"])
-        gsd = float(table["gsd_m"])
+        classes = _classes(table["class"])
+        gsd = _gsd(table["gsd_m"])
         bundle = table["bundle"]
         split = table["split"]
-        own = {row["file"]: float(row.get("gsd", gsd)) for row in table.get("picture", ())}
+        own = {row["file"]: _gsd(row.get("gsd", gsd)) for row in table.get("picture", ())}
         parts = {part: _refs(folder, table, split.get(part, []), own, gsd) for part in ("train", "val")}
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise _fail(
-            path, "the description of the data set is incomplete", f"{type(error).__name__}: {error}"
+            path, "the description of the data set is incomplete or wrong", f"{type(error).__name__}: {error}"
         ) from error
     if bundle not in ("yes", "cite", "no"):
         raise _fail(path, f"bundle {bundle!r} is none of yes, cite, no")
     return DataSet(
         name=folder.name,
         folder=folder,
-        title=str(table.get("name", folder.name)),
         kind=kind,
         bundle=bundle,
         licence=str(table.get("licence", "")),
@@ -122,15 +120,37 @@ def read_set(folder: Path) -> DataSet | Skipped:
         classes=classes,
         train=parts["train"],
         val=parts["val"],
-        meta={key: value for key, value in table.items() if key not in ("class", "split", "picture")},
     )
 
 
+def _gsd(value: Any) -> float:
+    gsd = float(value)
+    if not 0 < gsd < math.inf:
+        raise ValueError(f"a GSD of {gsd:g} m")
+    return gsd
+
+
+def _classes(rows: Sequence[dict[str, Any]]) -> tuple[SetClass, ...]:
+    """The legend; no number and no name stands for two classes, and none for pixels without a label."""
+    classes = tuple(_class(row) for row in rows)
+    for what in ("id", "name"):
+        values = [getattr(item, what) for item in classes]
+        twice = [value for value in values if values.count(value) > 1]
+        if twice:
+            raise ValueError(f"two classes have the {what} {twice[0]!r}")
+    return classes
+
+
 def _class(row: dict[str, Any]) -> SetClass:
+    number, synonyms = row["id"], row.get("synonyms", [])
+    if type(number) is not int or not 0 <= number < IGNORE:
+        raise ValueError(f"the id of a class is {number!r}, not one of 0 to {IGNORE - 1}")
+    if not isinstance(synonyms, list) or not all(isinstance(text, str) for text in synonyms):
+        raise ValueError(f"the synonyms of a class are {synonyms!r}, not a list of texts")
     return SetClass(
-        id=int(row["id"]),
+        id=number,
         name=str(row["name"]),
-        synonyms=tuple(row.get("synonyms", ())),
+        synonyms=tuple(synonyms),
         description=str(row.get("description", "")),
         general=str(row.get("general", "")),
     )
