@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 import threading
@@ -15,6 +16,7 @@ from hypothesis import strategies as st
 from rsov.engine.memory import BAND_BYTES, BASE, READING
 from rsov.engine.plan import make_plan
 from rsov.engine.run import run
+from rsov.engine.runtime import stand_back
 from rsov.errors import InputError, Interrupted
 from rsov.types import Background, BackgroundTerm, Grid
 from tests.support import numpy_kernels, rasters
@@ -120,6 +122,17 @@ def test_parts_in_any_order_have_the_same_bytes():
     whole, plan, _ = classify(scene, model)
     shuffled, *_ = classify(scene, model, plan=plan, parts=list(plan.parts())[::-1])
     same(shuffled, whole)
+
+
+def test_parts_without_a_pixel_change_nothing():
+    """A plan has them above and below the rows that are mapped; whoever counts parts asks for them too."""
+    low = Grid(150, 60, Affine(0.5, 0, 1000, 0, -0.5, 2000 - 200 * 0.5), None)
+    scene, model = ArrayScene(picture(300, 150), output=low), RandomSegmenter()
+    whole, plan, _ = classify(scene, model)
+    every = [plan.part(strip, row) for strip in range(plan.strips) for row in range(plan.rows.count)]
+    assert {bool(part.window.height) for part in every} == {True, False}
+    counted, *_ = classify(scene, model, plan=plan, parts=every)
+    same(counted, whole)
 
 
 def test_strips_do_not_change_a_pixel():
@@ -324,6 +337,23 @@ def test_a_request_to_stop_is_seen_between_tiles():
     with pytest.raises(Interrupted):
         classify(ArrayScene(picture(200, 200)), ColourSegmenter(), ("road",), on_progress=note, stop=stop)
     assert done == [1, 2, 3]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere threads have no priority of their own")
+def test_where_the_system_refuses_batch_threads_they_still_stand_back(monkeypatch):
+    def refuse(*_):
+        raise OSError(errno.EINVAL, "as in gVisor")
+
+    def note():
+        stand_back()
+        seen.append(os.getpriority(os.PRIO_PROCESS, threading.get_native_id()))
+
+    here, seen = os.getpriority(os.PRIO_PROCESS, 0), []
+    monkeypatch.setattr(os, "sched_setscheduler", refuse)
+    thread = threading.Thread(target=note)
+    thread.start()
+    thread.join()
+    assert seen == [min(here + 10, 19)]
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="elsewhere threads have no priority of their own")

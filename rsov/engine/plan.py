@@ -174,7 +174,7 @@ class Plan:
 def rows_to_add(previous: Part | None, part: Part) -> range:
     """Tile rows that a part needs besides those of the part before it, whose sums are still there."""
     if previous is not None and previous.strip == part.strip and previous.row < part.row:
-        last = previous.tile_rows[-1]
+        last = previous.tile_rows.stop - 1
         if last in part.tile_rows:
             return range(last + 1, part.tile_rows.stop)
     return part.tile_rows

@@ -112,9 +112,9 @@ def stand_back() -> None:
     if sys.platform.startswith("linux"):  # elsewhere the priority is that of the process
         with contextlib.suppress(OSError):
             thread = threading.get_native_id()
+            os.setpriority(os.PRIO_PROCESS, thread, os.getpriority(os.PRIO_PROCESS, thread) + _BEHIND)
             if os.sched_getscheduler(thread) == os.SCHED_OTHER:  # not what somebody chose for the process
                 os.sched_setscheduler(thread, os.SCHED_BATCH, os.sched_param(0))
-            os.setpriority(os.PRIO_PROCESS, thread, os.getpriority(os.PRIO_PROCESS, thread) + _BEHIND)
 
 
 def start(threads: int | None = None) -> int:
