@@ -20,7 +20,7 @@ from rsov.jobs.train.checkpoint import Average, load_checkpoint, load_weights
 from rsov.jobs.train.contrast import Contrast, Masks, class_bag, class_rule, contrast_loss
 from rsov.jobs.train.evaluate import class_iou
 from rsov.jobs.train.feed import feed
-from rsov.jobs.train.loop import LAST, LOG, LoopSettings, Trainee, run_loop
+from rsov.jobs.train.loop import LAST, LOG, LoopSettings, Trainee, forget, run_loop
 from rsov.jobs.train.recipe import load_recipe
 from rsov.jobs.train.schedule import Schedule
 from rsov.text.concepts import background_concepts, concepts
@@ -157,7 +157,8 @@ def test_a_run_does_not_go_on_with_another_note(tmp_path: Path) -> None:
         run_loop(trainee(), SETTINGS, tmp_path, note=other)
     assert caught.value.why == "rate was 1, is 2; boost.b was not there, is 3"
     assert run_loop(trainee(), SETTINGS, tmp_path, note=made) == 20
-    assert run_loop(trainee(), one, tmp_path, note=other, resume=False) == 1
+    forget(tmp_path)
+    assert run_loop(trainee(), one, tmp_path, note=other) == 1
 
 
 def test_a_checkpoint_without_a_note_goes_on(tmp_path: Path) -> None:

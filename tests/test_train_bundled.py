@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import re
 import shutil
@@ -31,7 +32,7 @@ from rsov.jobs.train.closed import ClosedNetwork
 from rsov.jobs.train.contrast import Contrast
 from rsov.jobs.train.evaluate import Reader, ready, score_set
 from rsov.jobs.train.export import export_bundle
-from rsov.jobs.train.loop import LAST, LoopSettings
+from rsov.jobs.train.loop import LAST, LOG, LoopSettings
 from rsov.jobs.train.questions import legend_question, one_unseen, questions, unseen, whole_bag
 from rsov.jobs.train.recipe import load_recipe
 from rsov.models.bundled.weights import load_bundled
@@ -232,6 +233,18 @@ def test_a_member_that_was_stopped_is_no_member(data: Path, tmp_path: Path) -> N
     train_bundled(two, data, tmp_path, should_stop=lambda: True)
     assert not (tmp_path / LAST).exists()
     assert not (tmp_path / "member_3").exists()
+
+
+def test_a_training_that_was_started_anew_goes_on_through_all_members(data: Path, tmp_path: Path) -> None:
+    """What an earlier one left for members whose turn has not come is no hindrance hours later."""
+    one = replace(RECIPE, members=2, loop=replace(RECIPE.loop, steps=1))
+    train_bundled(one, data, tmp_path)
+    other = replace(one, text_noise=0.2, loop=replace(one.loop, steps=2))
+    assert train_bundled(other, data, tmp_path, resume=False, should_stop=lambda: True) == 1
+    assert not (tmp_path / LAST).exists()
+    assert train_bundled(other, data, tmp_path) == 4
+    with (tmp_path / "member_2" / LOG).open() as handle:
+        assert [row["step"] for row in csv.DictReader(handle)] == ["1", "2"]
 
 
 def one_member(data: Path, folder: Path) -> Path:

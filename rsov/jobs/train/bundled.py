@@ -24,7 +24,7 @@ from rsov.errors import InputError, UsageError
 from rsov.jobs.train.checkpoint import save_mean
 from rsov.jobs.train.closed import ClosedLoss, ClosedNetwork
 from rsov.jobs.train.contrast import Contrast, contrast_loss
-from rsov.jobs.train.loop import LAST, MAY_CHANGE, LoopSettings, Loss, Trainee, run_loop
+from rsov.jobs.train.loop import LAST, MAY_CHANGE, LoopSettings, Loss, Trainee, forget, run_loop
 from rsov.jobs.train.points import sample_points
 from rsov.jobs.train.recipe import flat
 from rsov.models.bundled.network import BundledNetwork, NetworkShape, channels_last
@@ -178,7 +178,8 @@ def train_bundled(
 ) -> int:
     """Train into `out` (averaged weights, a folder with checkpoints and log per member, cached pictures).
 
-    Returns the steps done by all members; a training that was stopped writes no averaged weights.
+    Without `resume` whatever an earlier training could go on from is removed first. Returns the steps done by
+    all members; a training that was stopped writes no averaged weights.
 
     Raises:
         InputError: there is no data set to train on, or one cannot be read.
@@ -195,13 +196,14 @@ def train_bundled(
     note = _note(recipe, sets)
     steps = []
     folders = [out / f"member_{number + 1}" for number in range(recipe.members)]
+    if not resume:
+        for folder in (out, *out.glob("member_*")):  # of all at once: a member that waits must not be refused
+            forget(folder)
     for number, folder in enumerate(folders):
         if recipe.members > 1:
             report(f"member {number + 1} of {recipe.members}")
         trainee = _trainee(recipe, sets, sources, recipe.seed + number)
-        steps.append(
-            run_loop(trainee, recipe.loop, folder, resume=resume, note=note, should_stop=should_stop)
-        )
+        steps.append(run_loop(trainee, recipe.loop, folder, note=note, should_stop=should_stop))
         if steps[-1] < recipe.loop.steps:
             return sum(steps)
     save_mean(out / LAST, [folder / LAST for folder in folders], step=sum(steps))

@@ -79,12 +79,17 @@ def make_optimiser(
     )
 
 
+def forget(out: Path) -> None:
+    """Remove from `out` what a run would go on from, and its log; kept checkpoints stay until replaced."""
+    for name in (LAST, LOG):
+        (out / name).unlink(missing_ok=True)
+
+
 def run_loop(
     trainee: Trainee[B],
     settings: LoopSettings,
     out: Path,
     *,
-    resume: bool = True,
     note: Mapping[str, str] | None = None,
     should_stop: Callable[[], bool] = lambda: False,
 ) -> int:
@@ -106,11 +111,7 @@ def run_loop(
     network = trainee.network.train()
     optimiser = make_optimiser(network, trainee.rate, settings.weight_decay)
     average = Average(network, settings.average)
-    step = (
-        load_checkpoint(out / LAST, network, average, optimiser, note)
-        if resume and (out / LAST).is_file()
-        else 0
-    )
+    step = load_checkpoint(out / LAST, network, average, optimiser, note) if (out / LAST).is_file() else 0
     schedule = Schedule(settings.steps, settings.decay_steps, settings.warmup_steps)
     log = _Log(out / LOG, settings.log_every)
     for batch in feed(trainee.batch, step, settings.steps, settings.workers):
