@@ -372,6 +372,32 @@ def test_S05_a_broken_card_is_refused(bundle: Path, text: str) -> None:
     assert caught.value.code == 4
 
 
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("gsd_range", 5),
+        ("gsd_range", ["fine", "coarse"]),
+        ("gsd_range", [0.3, 0.6, 0.9]),
+        ("data_sets", "all"),
+        ("data_sets", [1]),
+        ("gsd", float("nan")),
+        ("tile", True),
+    ],
+)
+def test_a_card_with_a_value_of_another_type_is_refused(bundle: Path, key: str, value: object) -> None:
+    table = json.loads(bundle.with_suffix(".json").read_text())
+    bundle.with_suffix(".json").write_text(json.dumps(table | {key: value}))
+    with pytest.raises(ModelError, match=key):
+        load_bundled(bundle)
+
+
+def test_weights_for_the_words_of_another_encoder_are_refused(bundle: Path) -> None:
+    table = json.loads(bundle.with_suffix(".json").read_text())
+    bundle.with_suffix(".json").write_text(json.dumps(table | {"text_encoder_sha256": "0" * 64}))
+    with pytest.raises(ModelError, match="text encoder"):
+        load_bundled(bundle)
+
+
 def test_a_missing_bundle_is_named(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match="not there"):
         load_bundled(tmp_path / "none.safetensors")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING
 from rsov.errors import ModelError
 from rsov.models.bundled.content import read_json
 from rsov.models.protocol import ModelCard
+from rsov.text import encoder
 
 if TYPE_CHECKING:
     from rsov.models.bundled.network import NetworkShape
@@ -58,7 +60,12 @@ def shipped_path() -> Path:
 
 
 def read_card(path: Path) -> BundledCard:
-    """The card beside a weights file; unknown keys are refused: a newer format is not half understood."""
+    """The card beside a weights file; unknown keys are refused: a newer format is not half understood.
+
+    Raises:
+        ModelError: it cannot be read, is of another form, or of a model that was trained with another text
+            encoder.
+    """
     place = path.with_suffix(".json")
     table = read_json(place)
     fields = {field.name for field in dataclasses.fields(BundledCard)}
@@ -73,8 +80,7 @@ def read_card(path: Path) -> BundledCard:
         wrong = [
             field.name
             for field in dataclasses.fields(BundledCard)
-            if field.type in ("int", "float", "str")
-            and not isinstance(getattr(card, field.name), _TYPES[field.type])
+            if not _fits(str(field.type), getattr(card, field.name))
         ]
     except TypeError as error:
         raise ModelError(
@@ -82,7 +88,25 @@ def read_card(path: Path) -> BundledCard:
         ) from error
     if wrong:
         raise ModelError("E-model-card", f"the card's {wrong[0]} has the wrong type", where=str(place))
+    if card.text_encoder_sha256 not in ("", encoder.SHA256):
+        raise ModelError(
+            "E-model-card",
+            "the model was trained with a text encoder that this rsov does not have",
+            where=str(place),
+            why=f"{card.text_encoder} of sha256 {card.text_encoder_sha256}, here is {encoder.SHA256}",
+            fix="update rsov",
+        )
     return card
 
 
-_TYPES: dict[str, type | tuple[type, ...]] = {"int": int, "float": (int, float), "str": str}
+_KINDS = {"int": (int,), "float": (int, float), "str": (str,)}
+
+
+def _fits(kind: str, value: object) -> bool:
+    """Whether a value is of the annotated type of a field; numbers are finite."""
+    if kind.startswith("tuple["):
+        first, second = kind.removeprefix("tuple[").removesuffix("]").split(", ")
+        if not isinstance(value, tuple) or (second != "..." and len(value) != 2):
+            return False
+        return all(_fits(first, item) for item in value)
+    return type(value) in _KINDS[kind] and not (isinstance(value, float) and not math.isfinite(value))
