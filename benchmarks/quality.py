@@ -28,7 +28,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from rsov.datasets.sets import DataSet, PictureRef, find_sets
+from rsov.datasets.sets import DataSet, PictureRef, SplitPart, find_sets
 from rsov.engine.runtime import keep_freed_memory
 from rsov.jobs.train.checkpoint import load_weights, network_of
 from rsov.jobs.train.closed import ClosedNetwork
@@ -43,10 +43,10 @@ if TYPE_CHECKING:
     from rsov.models.bundled.network import BundledNetwork
 
 
-def pictures_of(dataset: DataSet) -> tuple[str, tuple[PictureRef, ...]]:
+def pictures_of(dataset: DataSet) -> tuple[SplitPart, tuple[PictureRef, ...]]:
     """Which part of a set is measured."""
-    part = "all" if dataset.bundle == "no" else "val"
-    return part, dataset.pictures(part)  # type: ignore[arg-type]  # a str that is one of the literals
+    part: SplitPart = "all" if dataset.bundle == "no" else "val"
+    return part, dataset.pictures(part)
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,6 @@ from rsov.text.concepts import (
     Relation,
     background_concepts,
     concepts,
-    relation,
 )
 
 _MIRROR = {Relation.CONTAINS: Relation.WITHIN, Relation.WITHIN: Relation.CONTAINS}
@@ -43,12 +42,12 @@ _MIRROR = {Relation.CONTAINS: Relation.WITHIN, Relation.WITHIN: Relation.CONTAIN
     ],
 )
 def test_names_relate_as_the_table_says(a: str, b: str, expected: Relation) -> None:
-    assert relation(a, b) is expected
+    assert concepts().relation(a, b) is expected
 
 
 def test_relations_mirror_for_every_pair() -> None:
     for a, b in itertools.product(concepts().concepts, repeat=2):
-        there, back = relation(a, b), relation(b, a)
+        there, back = concepts().relation(a, b), concepts().relation(b, a)
         assert back is _MIRROR.get(there, there), (a, b)
 
 

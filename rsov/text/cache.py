@@ -83,12 +83,18 @@ class Embedder:
             UsageError: the encoder gives a text no direction (zero, NaN or infinite).
         """
         self._warn_of_cuts(texts)
-        known = {text: self._shipped(text) for text in dict.fromkeys(texts)}
-        known = {text: self._load(text) if vector is None else vector for text, vector in known.items()}
-        missing = [text for text, vector in known.items() if vector is None]
+        known: dict[str, NDArray[np.float32]] = {}
+        missing = []
+        for text in dict.fromkeys(texts):
+            vector = self._shipped(text)
+            vector = self._load(text) if vector is None else vector
+            if vector is None:
+                missing.append(text)
+            else:
+                known[text] = vector
         if missing:
-            for text, vector in zip(missing, self._encode(missing), strict=True):
-                known[text] = _unit(vector, text)
+            for text, raw in zip(missing, self._encode(missing), strict=True):
+                known[text] = _unit(raw, text)
                 self._store(text, known[text])
         result = np.empty((len(texts), self._dim), np.float32)
         for row, text in enumerate(texts):
@@ -123,9 +129,9 @@ class Embedder:
             return None
         return vector if abs(float(np.linalg.norm(vector)) - 1) < _UNIT_TOLERANCE else None
 
-    def _store(self, text: str, vector: NDArray[np.float32] | None) -> None:
+    def _store(self, text: str, vector: NDArray[np.float32]) -> None:
         path = self._path(text)
-        if path is None or vector is None:
+        if path is None:
             return
         data = io.BytesIO()
         np.save(data, vector, allow_pickle=False)

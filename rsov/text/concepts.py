@@ -123,11 +123,6 @@ def concepts() -> ConceptTable:
     return ConceptTable({row["name"]: _concept(row) for row in rows})
 
 
-def relation(a: str, b: str) -> Relation:
-    """How two names or synonyms of the shipped table lie to each other."""
-    return concepts().relation(a, b)
-
-
 def background_concepts() -> tuple[Concept, ...]:
     """The concepts that compete with the prompts by default, in the order of the table."""
     return tuple(c for c in concepts().concepts.values() if c.background)
