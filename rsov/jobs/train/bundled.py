@@ -187,9 +187,11 @@ def train_bundled(
             `members` and `MAY_CHANGE` of the loop) and the data are the note.
     """
     sets = training_sets(data_dir, recipe.exclude_sets, recipe.exclude_pictures)
-    sources = [
-        SetSource(item.name, tuple(cache_set(item, item.train, out / "cache", report))) for item in sets
-    ]
+    sources = []
+    for item in sets:
+        if should_stop():  # many pictures take minutes
+            return 0
+        sources.append(SetSource(item.name, tuple(cache_set(item, item.train, out / "cache", report))))
     odd = sorted(set(recipe.boost) - {item.name for item in sets} - set(recipe.exclude_sets))
     if odd:
         report(f"boost names sets that are not trained on: {', '.join(odd)}")
