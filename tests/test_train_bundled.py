@@ -98,7 +98,7 @@ def test_from_folder_to_bundle(data: Path, tmp_path: Path) -> None:
     first, second = (load_file(folder / "member_1" / LAST) for folder in (out, whole))
     assert all(torch.equal(first[key], second[key]) for key in second)
 
-    card = export_bundle(out / LAST, tmp_path / "b.safetensors", version="9", data_sets=["drawn"])
+    card = export_bundle(out / LAST, tmp_path / "b.safetensors", version="9", sets=[read_set(data / "drawn")])
     network, read = load_bundled(tmp_path / "b.safetensors")
     assert (read.version, read.steps, read.data_sets) == ("9", 4, ("drawn",))
     assert read == card
@@ -226,7 +226,7 @@ def test_a_recipe_chooses_the_trunk(data: Path, tmp_path: Path, monkeypatch) -> 
     monkeypatch.setattr(bundled, "load_trunk_weights", lambda *_: None)
     one = replace(RECIPE, trunk="mobilenet-v3-minimal", loop=replace(RECIPE.loop, steps=1))
     train_bundled(one, data, tmp_path)
-    card = export_bundle(tmp_path / LAST, tmp_path / "b.safetensors", version="1", data_sets=[])
+    card = export_bundle(tmp_path / LAST, tmp_path / "b.safetensors", version="1", sets=[])
     assert card.trunk == one.trunk == load_bundled(tmp_path / "b.safetensors")[0].shape.trunk
     with pytest.raises(UsageError, match="no trunk 'resnet'"):
         replace(RECIPE, trunk="resnet")
@@ -306,7 +306,7 @@ def test_a_layer_of_classes_ends_as_a_checkpoint(
     assert "benchmarks/quality.py" in shown.err
     assert not list(tmp_path.glob("bundled.*"))
     with pytest.raises(ModelError, match="another network"):
-        export_bundle(tmp_path / "training" / LAST, tmp_path / "b.safetensors", version="1", data_sets=[])
+        export_bundle(tmp_path / "training" / LAST, tmp_path / "b.safetensors", version="1", sets=[])
     subject = load(tmp_path / "training" / LAST, torch.float32)
     assert [subject.answers(read_set(data / name)) for name in ("drawn", "foreign")] == [True, False]
 
