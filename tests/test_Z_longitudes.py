@@ -17,6 +17,8 @@ from rasterio.warp import reproject
 
 from rsov.errors import InputError, UsageError
 from rsov.types import Window
+from tests.support.maps import labels, run
+from tests.support.places import picture
 from tests.support.rasters import read, scene, texture, valid, write
 
 if TYPE_CHECKING:
@@ -266,6 +268,23 @@ def test_like_a_grid_whose_longitudes_count_from_another_turn(
     mask = valid(opened.path, like=grid)
     assert mask[:150, :170].all()
     assert mask.sum() == 150 * 170
+
+
+@pytest.mark.parametrize(("west", "turn"), [(190.0, -360), (-170.0, 360), (179.9999, -360), (10.0, 360)])
+def test_a_map_like_a_grid_of_another_turn_is_the_same_map(tmp_path: Path, west: float, turn: float) -> None:
+    folder = tmp_path / "out"
+    folder.mkdir()
+    path = picture(tmp_path / "a.tif", crs="EPSG:4326", transform=Affine(STEP, 0, west, 0, -STEP, 10))
+    plain = run(path, folder / "a.tif", quicklook=True).maps[0]
+    grid = picture(
+        tmp_path / "like.tif", crs="EPSG:4326", transform=Affine(STEP, 0, west + turn, 0, -STEP, 10)
+    )
+    turned = run(path, folder / "b.tif", quicklook=True, like=grid).maps[0]
+    found = labels(turned.outputs["classes"])
+    assert np.unique(found).tolist() == [1, 2, 3]
+    assert (found == labels(plain.outputs["classes"])).all()
+    assert turned.outputs["quicklook"].read_bytes() == plain.outputs["quicklook"].read_bytes()
+    assert turned.report["inputs"][0]["transform"] == plain.report["inputs"][0]["transform"]
 
 
 def test_what_a_picture_across_180_covers_can_be_given_back_as_bounds(tmp_path: Path) -> None:

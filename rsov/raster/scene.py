@@ -60,10 +60,10 @@ class Pixels:
 class Scene:
     """A picture that passed all checks. Nothing is read but samples; readers are opened per thread.
 
-    ``grid``: source pixels (after warp). ``region``: those to be mapped; what lies around it is read as
-    context, so that a part of a map equals the whole one. ``output_to_source`` maps pixel positions of
-    ``output_grid`` to ``grid``. ``descriptor`` holds the file that was checked, so that a replaced one is
-    told from a changed one.
+    ``grid``: source pixels (after warp), at the turn of ``output_grid`` (190 or -170 degrees). ``region``:
+    those to be mapped; what lies around it is read as context, so that a part of a map equals the whole one.
+    ``output_to_source`` maps pixel positions of ``output_grid`` to ``grid``. ``descriptor`` holds the file
+    that was checked, so that a replaced one is told from a changed one.
     """
 
     path: Path

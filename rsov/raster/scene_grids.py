@@ -162,7 +162,7 @@ def output_grid(grid: Grid, region: Window, options: ReadOptions, notices: Notic
         target = _at_resolution(grid.crop(region), options.res)
     else:
         target = grid.crop(region)
-    move = grid.pixels_of(_at_turn_of(grid, target))
+    move = at_turn_of(target, grid).pixels_of(target)
     axis = GridMap(move.a, move.c, move.e, move.f)
     right, bottom = move.c + move.a * target.width, move.f + move.e * target.height
     if (
@@ -187,15 +187,15 @@ def output_grid(grid: Grid, region: Window, options: ReadOptions, notices: Notic
     return target, axis
 
 
-def _at_turn_of(grid: Grid, other: Grid) -> Grid:
-    """A grid of the same CRS as its longitudes count where ``grid`` lies: 190 for -170 degrees."""
+def at_turn_of(other: Grid, grid: Grid) -> Grid:
+    """``grid`` as its longitudes count where another one of its CRS lies: 190 for -170 degrees."""
     turn = full_turn(grid.crs)
     if not turn:
-        return other
-    west, _, east, _ = grid.extent
-    left, _, right, _ = other.extent
+        return grid
+    west, _, east, _ = other.extent
+    left, _, right, _ = grid.extent
     shift = turn * round((west + east - left - right) / 2 / turn)
-    return replace(other, transform=Affine.translation(shift, 0) @ other.transform) if shift else other
+    return replace(grid, transform=Affine.translation(shift, 0) @ grid.transform) if shift else grid
 
 
 def _check_resolution(grid: Grid, res: float, max_pixels: int, notices: Notices) -> None:

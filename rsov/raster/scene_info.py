@@ -13,7 +13,7 @@ def describe(scene: Scene) -> dict[str, Any]:
     """Facts, JSON types only: path, size, CRS, GSD and how they were found, bands, validity, radiometry."""
     raw = scene.decoder.raw
     mask = raw.bands.mask
-    grid, region = scene.grid, scene.region
+    grid, region = scene.place.grid, scene.region  # as the file counts its longitudes
     info: dict[str, Any] = {
         "path": str(scene.path),
         **scene.facts,

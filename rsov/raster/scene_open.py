@@ -22,7 +22,7 @@ from rsov.raster.scene_cache import SharedCache
 from rsov.raster.scene_chunks import lattice_of
 from rsov.raster.scene_decode import BadBlocks, Decoder, RawReader
 from rsov.raster.scene_georef import Place, check_crs, locate
-from rsov.raster.scene_grids import crop_window, like_grid, output_grid
+from rsov.raster.scene_grids import at_turn_of, crop_window, like_grid, output_grid
 from rsov.raster.scene_judge import judge_radiometry, judge_validity
 from rsov.raster.scene_sample import Sample, take_sample
 from rsov.raster.scene_view import View, gdal_errors, open_error, upright
@@ -121,7 +121,7 @@ def open_scene(
             path=path,
             view=opened.view,
             place=opened.place,
-            grid=grid,
+            grid=at_turn_of(out_grid, grid),
             region=region,
             output_grid=out_grid,
             output_to_source=axis,
