@@ -16,7 +16,8 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from rsov.errors import ModelError
-from rsov.models.bundled.network import BundledNetwork, NetworkShape, channels_last
+from rsov.models.backend import channels_last
+from rsov.models.bundled.network import BundledNetwork, NetworkShape
 from rsov.models.bundled.trunk import TRUNKS, Trunk
 from rsov.models.bundled.trunk_weights import PUBLISHED, load_trunk_weights
 from rsov.models.bundled.weights import BundledCard, load_bundled, save_bundled, shipped_path

@@ -56,10 +56,15 @@ def choose_dtype(precision: str, device: torch.device, cpuinfo: Path = Path("/pr
 def prepare(network: M, device: torch.device, dtype: torch.dtype) -> M:
     """Channels-last weights of a type on a device, without gradients; fuse before, not in inference mode."""
     network.eval().requires_grad_(requires_grad=False).to(device=device, dtype=dtype)
-    for weight in network.parameters():
-        if weight.dim() == 4:
-            weight.data = weight.data.contiguous(memory_format=torch.channels_last)
+    channels_last(network)
     return network
+
+
+def channels_last(module: nn.Module) -> None:
+    """Lay out every 4-D parameter with the channels last, in place: the fast layout on a CPU."""
+    for parameter in module.parameters():
+        if parameter.dim() == 4:
+            parameter.data = parameter.data.contiguous(memory_format=torch.channels_last)
 
 
 def _cpu_flags(cpuinfo: Path) -> frozenset[str]:

@@ -27,7 +27,8 @@ from rsov.jobs.train.contrast import Contrast, contrast_loss
 from rsov.jobs.train.loop import LAST, MAY_CHANGE, LoopSettings, Loss, Trainee, forget, run_loop
 from rsov.jobs.train.points import sample_points
 from rsov.jobs.train.recipe import flat
-from rsov.models.bundled.network import BundledNetwork, NetworkShape, channels_last
+from rsov.models.backend import channels_last
+from rsov.models.bundled.network import BundledNetwork, NetworkShape
 from rsov.models.bundled.trunk import TRUNK, TRUNKS
 from rsov.models.bundled.trunk_weights import load_trunk_weights
 from rsov.text.concepts import background_concepts, concepts, unambiguous_concepts

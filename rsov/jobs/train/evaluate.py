@@ -13,7 +13,8 @@ from torch import Tensor
 from torch.nn import functional
 
 from rsov.datasets.pictures import joint_percentiles, joint_stretch, read_picture
-from rsov.models.bundled.network import SIZE_MULTIPLE, STRIDE, BundledNetwork, channels_last
+from rsov.models.backend import prepare
+from rsov.models.bundled.network import SIZE_MULTIPLE, STRIDE, BundledNetwork
 from rsov.raster.scene_chunks import to_work
 from rsov.raster.workgrid import choose_scale, work_grid
 from rsov.types import Notices, Window
@@ -194,9 +195,7 @@ def features(
 
 def ready(network: BundledNetwork, dtype: torch.dtype) -> BundledNetwork:
     """A fused copy for inference."""
-    fused: BundledNetwork = copy.deepcopy(network).eval().fuse().to(dtype)
-    channels_last(fused)
-    return fused
+    return prepare(copy.deepcopy(network).eval().fuse(), torch.device("cpu"), dtype)
 
 
 def read_scaled(ref: PictureRef, reader: Reader) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:

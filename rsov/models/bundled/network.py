@@ -178,10 +178,3 @@ class BundledNetwork(nn.Module):
             if isinstance(module, ConvNorm):
                 module.fuse()
         return self
-
-
-def channels_last(module: nn.Module) -> None:
-    """Lay out every 4-D parameter with the channels last, in place: the fast layout on a CPU."""
-    for parameter in module.parameters():
-        if parameter.dim() == 4:
-            parameter.data = parameter.data.contiguous(memory_format=torch.channels_last)
