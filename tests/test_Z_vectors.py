@@ -197,6 +197,31 @@ def test_Z16_geojson_over_180_degrees_is_cut_there(tmp_path: Path) -> None:
     assert areas == pytest.approx(31 * 20 * 1e8, rel=5e-3)
 
 
+@pytest.mark.parametrize("west", [-541.0, -360.001, 359.999, 360.5, 719.999])
+@pytest.mark.parametrize("epsg", [4326, 4267])
+def test_geojson_of_longitudes_beyond_a_turn_loses_nothing(tmp_path: Path, west: float, epsg: int) -> None:
+    labels = smooth_labels(40, 40)
+    grid = Grid(40, 40, Affine(5e-5, 0, west, 0, -5e-5, 10), CRS.from_epsg(epsg))
+    write(labels, tmp_path / "map.geojson", grid=grid)
+    content = json.loads((tmp_path / "map.geojson").read_text())["features"]
+    found = [shape(feature["geometry"]) for feature in content]
+    assert sum(geometry.area for geometry in found) == pytest.approx(1600 * 25e-10, rel=1e-3)
+    assert all(geometry.is_valid and geometry.bounds[0] >= -180 for geometry in found)
+    assert all(geometry.bounds[2] <= 180 for geometry in found)
+
+
+@pytest.mark.parametrize("side", [0.3, 0.03, 0.002])
+def test_geojson_keeps_single_pixels_of_any_size(tmp_path: Path, side: float) -> None:
+    grid = grid_of(one_pixel(), Affine(side, 0, 400_000.123, 0, -side, 5_700_000.377))
+    write(one_pixel(), tmp_path / "map.geojson", grid=grid)
+    (feature,) = json.loads((tmp_path / "map.geojson").read_text())["features"]
+    places = np.array(feature["geometry"]["coordinates"][0])
+    back = pyproj.Transformer.from_crs(4326, grid.crs.to_wkt(), always_xy=True).transform(*places.T)
+    corners = np.column_stack(~grid.transform @ np.array(back))
+    assert np.abs(corners - corners.round()).max() < 0.01
+    assert shapely.Polygon(corners.round()).area == 1
+
+
 @pytest.mark.parametrize(("epsg", "sign"), [(3413, 1), (3031, -1)])
 def test_Z17_geojson_over_a_pole_holds_it(epsg: int, sign: int, tmp_path: Path) -> None:
     """Cut open along 180 degrees and closed over the pole; areas are those of the ellipsoid."""

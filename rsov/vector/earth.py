@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from rsov.errors import InputError
-from rsov.geodesy import horizontal
+from rsov.geodesy import degrees_per_unit, horizontal
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -21,6 +22,8 @@ STEPS = 16
 """Pieces of a side that are looked at: straight lines of a projection bend on the earth."""
 _SLACK = 1e-6
 """Degrees of rounding."""
+_METRES_PER_DEGREE = 111_320.0
+_LEAST_DECIMALS, _MOST_DECIMALS = 7, 13
 OFF_THE_EARTH = ("rojection", "reproject", "extent outside of")
 """What GDAL says of coordinates that have no longitude and latitude."""
 
@@ -58,6 +61,32 @@ def check_lonlat(grid: Grid, filled: bool) -> None:
             )
     if not crs.is_geographic:
         _check_poles(grid, crs.to_wkt())
+
+
+def turned_back(grid: Grid) -> Grid:
+    """A grid in degrees with its middle within half a turn of the prime meridian; others as they are.
+
+    GDAL cuts polygons at 180 and -180 degrees; of those that reach beyond 360 or -360 it keeps nothing there.
+    """
+    from affine import Affine
+
+    crs = horizontal(grid)
+    if not crs.is_geographic:
+        return grid
+    turn = 360 / degrees_per_unit(crs)
+    west, _, east, _ = grid.extent
+    shift = turn * round((west + east) / 2 / turn)
+    return replace(grid, transform=Affine.translation(-shift, 0) @ grid.transform) if shift else grid
+
+
+def decimals(side: float) -> int:
+    """Decimals of a degree that keep polygons of pixels of ``side`` metres; RFC 7946 asks for no idle ones.
+
+    The 7 that GDAL writes round to a centimetre, which is a whole pixel of pictures from low flights.
+    """
+    if side <= 0:  # pixels at a pole have no width
+        return _LEAST_DECIMALS
+    return min(max(_LEAST_DECIMALS, math.ceil(-math.log10(side / _METRES_PER_DEGREE)) + 2), _MOST_DECIMALS)
 
 
 def _outline(grid: Grid, box: tuple[float, float, float, float]) -> tuple[Floats, Floats]:

@@ -6,6 +6,7 @@ are x = easting or longitude, y = northing or latitude, outer rings counterclock
 
 from __future__ import annotations
 
+import math
 import sqlite3
 from contextlib import closing
 from dataclasses import dataclass, field
@@ -20,7 +21,7 @@ from rsov.geodesy import horizontal
 from rsov.kernels.rings import to_ground
 from rsov.term import size_text
 from rsov.types import NODATA
-from rsov.vector.earth import OFF_THE_EARTH, check_lonlat, off_the_earth
+from rsov.vector.earth import OFF_THE_EARTH, check_lonlat, decimals, off_the_earth, turned_back
 from rsov.vector.measure import ground
 from rsov.vector.trace import MAX_VERTICES, Regions, RowBlock, trace
 
@@ -135,7 +136,8 @@ def write_polygons(
     )
 
     def features() -> Iterator[Feature]:
-        transform = np.array(grid.transform[:6], np.float64)
+        placed = turned_back(grid) if fmt == "geojson" else grid
+        transform = np.array(placed.transform[:6], np.float64)
         for batch in regions:
             xy = to_ground(batch.xy, batch.rings, transform)
             stats.add(batch, xy)
@@ -143,7 +145,10 @@ def write_polygons(
             yield from _features(batch, xy, names, *metric.measure(batch))
 
     with fiona.Env(**_environment(start_time)):
-        _write(path_part, features(), _creation(grid, fmt, stats.layer), fmt)
+        creation = _creation(grid, fmt, stats.layer)
+        if fmt == "geojson":
+            creation |= {"RFC7946": "YES", "COORDINATE_PRECISION": decimals(math.sqrt(metric.pixel_area))}
+        _write(path_part, features(), creation, fmt)
     if fmt == "gpkg":
         _finish_geopackage(path_part, stats.layer, style_qml, start_time)
     _warn(stats, fmt, path_part, max_vertices, notices)
@@ -261,8 +266,6 @@ def _creation(grid: Grid, fmt: str, layer: str) -> dict[str, Any]:
         options |= {"encoding": "UTF-8", "2GB_LIMIT": "YES"}
     else:
         options["layer"] = layer
-    if fmt == "geojson":
-        options["RFC7946"] = "YES"
     if grid.crs is not None:
         options["crs_wkt"] = horizontal(grid).to_wkt()
     elif fmt == "gpkg":
