@@ -175,7 +175,7 @@ def features(
 ) -> Iterator[tuple[tuple[slice, slice], Tensor, tuple[slice, slice]]]:
     """Features of a picture [H, W, 3] tile by tile: place kept, [1, C, h, w], what is kept of its pixels."""
     height, width = rgb.shape[:2]
-    dtype = next(network.parameters()).dtype
+    dtype = next(network.trunk.parameters()).dtype
     for top, bottom, keep_top, keep_bottom in _windows(height):
         for left, right, keep_left, keep_right in _windows(width):
             part = rgb[top:bottom, left:right]
@@ -194,8 +194,11 @@ def features(
 
 
 def ready(network: BundledNetwork, dtype: torch.dtype) -> BundledNetwork:
-    """A fused copy for inference."""
-    return prepare(copy.deepcopy(network).eval().fuse(), torch.device("cpu"), dtype)
+    """A fused copy for inference; as in prediction, the last layer stays exact: heads are folded from it."""
+    fused = copy.deepcopy(network).eval().fuse().requires_grad_(requires_grad=False)
+    for part in (fused.trunk, fused.pyramid):
+        prepare(part, torch.device("cpu"), dtype)
+    return fused
 
 
 def read_scaled(ref: PictureRef, reader: Reader) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
@@ -233,7 +236,7 @@ def text_answer(network: BundledNetwork, question: Question) -> Answer:
     head = question.head(network.shape.dim)
     vectors = torch.from_numpy(np.concatenate([head.texts, head.background]))
     rivals = [len(head.background)] if len(head.background) else []
-    return network.fold(vectors, [*head.counts, *rivals]).to(next(network.parameters()).dtype)
+    return network.fold(vectors, [*head.counts, *rivals]).to(next(network.trunk.parameters()).dtype)
 
 
 class _Asked:
