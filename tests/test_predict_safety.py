@@ -8,6 +8,7 @@ import time
 import numpy as np
 import pytest
 import rasterio
+from rasterio.shutil import copy
 from rasterio.windows import Window as RasterioWindow
 
 import rsov.models.registry as registry
@@ -200,3 +201,30 @@ def test_a_work_file_that_lost_a_block_never_becomes_a_map(ortho, out, monkeypat
         run(ortho, out, **options)
     assert caught.value.id == "E-output-damaged"
     assert list(out.iterdir()) == []
+
+
+def test_C17_the_members_of_a_virtual_raster_are_inputs(ortho, out):
+    """Of any input of the call, not of the one whose output it is alone."""
+    member, virtual = out / "ortho_classes.tif", out / "town.vrt"
+    member.write_bytes(ortho.read_bytes())
+    with rasterio.open(member) as source:
+        copy(source, virtual, driver="VRT")
+    for inputs in ([virtual, ortho], [ortho, virtual]):
+        with pytest.raises(UsageError, match=r"ortho_classes\.tif is the input") as caught:
+            predict(inputs, "forest", out=out, model=ColourSegmenter(), allow_vrt=True, overwrite=True)
+        assert caught.value.id == "E-output-is-input"
+    assert member.read_bytes() == ortho.read_bytes()
+
+
+@pytest.mark.parametrize("world", ["scene.jgw", "scene.jpgw", "scene.wld"])
+def test_C17_the_world_file_of_an_input_is_not_taken_away(ortho, out, world):
+    scene, place = out / "scene.jpg", "0.5\n0\n0\n-0.5\n500000\n5600000\n"
+    with rasterio.open(ortho) as source:
+        copy(source, scene, driver="JPEG")
+    (out / world).write_text(place)
+    if world == "scene.wld":  # programs would apply it to the map as well
+        with pytest.raises(UsageError, match=r"scene\.wld is the input"):
+            predict(scene, "forest", out=out / "scene.tif", model=ColourSegmenter())
+    else:
+        predict(scene, "forest", out=out / "scene.tif", model=ColourSegmenter(), crs="EPSG:32632")
+    assert (out / world).read_text() == place

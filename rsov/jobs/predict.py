@@ -149,6 +149,7 @@ def run_predict(
     maps: list[MapResult] = []
     failures: list[Failure] = []
     ready = _ready(jobs, options, stop, watcher, failures)
+    _check_outputs(outputs, [member for job in ready for member in job.members], options)
     tools = Tools.prepare(legend, options, segmenter, notices)
     if not options.dry_run:
         preload()
@@ -231,18 +232,24 @@ def _check_all(
     notices: Notices,
 ) -> None:
     """All outputs of the call at once: collisions, existing files, inputs that would be overwritten."""
-    from rsov.raster.outputs import check_outputs
-
     read = [*paths, *(path for path in (options.aoi, options.like, options.stats) if path is not None)]
     words = [text for text in (prompts, options.background) if isinstance(text, (str, Path))]
     read += [Path(os.fspath(text).removeprefix("@")) for text in words]
-    check_outputs(
-        [path for names in outputs for path in names.kinds().values()],
-        read,
-        overwrite=options.overwrite,
-        probe=not options.dry_run,
-        notices=notices,
-    )
+    _check_outputs(outputs, read, options, probe=not options.dry_run, notices=notices)
+
+
+def _check_outputs(
+    outputs: Sequence[Outputs],
+    read: Sequence[Path],
+    options: PredictOptions,
+    *,
+    probe: bool = False,
+    notices: Notices | None = None,
+) -> None:
+    from rsov.raster.outputs import check_outputs
+
+    names = [path for each in outputs for path in each.kinds().values()]
+    check_outputs(names, read, overwrite=options.overwrite, probe=probe, notices=notices)
 
 
 def _clear(outputs: Sequence[Outputs], watcher: Watcher, notices: Notices) -> None:

@@ -89,6 +89,11 @@ class MapJob:
 
         self._source = check_source(self.path, self._options, self._notices)
 
+    @property
+    def members(self) -> tuple[Path, ...]:
+        """The files that a virtual raster is made of; known after :meth:`preflight`."""
+        return self._source.sources if self._source is not None else ()
+
     def run(self, tools: Tools) -> MapResult:
         """Read, plan, classify, finish, publish.
 

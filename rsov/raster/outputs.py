@@ -21,8 +21,6 @@ if TYPE_CHECKING:
 SHAPEFILE_PARTS = (".dbf", ".shx", ".cpg", ".prj")
 """Files that make one Shapefile with the ``.shp``, in the order in which they are published."""
 
-WORLD_FILES = (".tfw", ".tifw", ".tiffw", ".wld", ".pgw", ".jgw")
-
 SPACE_MARGIN = 1.1
 """Estimates of compressed sizes are good to about a tenth; somebody else writes to the disk as well."""
 
@@ -43,18 +41,32 @@ def stale_sidecars(path: Path) -> list[Path]:
 def sidecars(path: Path) -> list[Path]:
     """Names of what programs would apply to ``path``: statistics, overviews, masks, logs, world files."""
     kind = path.suffix.lower().replace(".tiff", ".tif")
-    added = {
-        ".tif": (".aux.xml", ".ovr", ".ovr.aux.xml", ".msk", ".msk.ovr", ".vat.dbf"),
-        ".gpkg": (".aux.xml", "-wal", "-shm", "-journal"),
-        ".png": (".aux.xml", ".ovr", ".msk"),
-        ".shp": (".xml",),
-    }.get(kind, ())
-    exchanged = {
-        ".tif": (".aux", ".rrd", *WORLD_FILES),
-        ".png": (".pgw", ".wld"),
-        ".shp": (".qix", ".sbn", ".sbx", ".fix", ".qpj"),
-    }.get(kind, ())
-    return [path.with_name(path.name + end) for end in added] + [path.with_suffix(end) for end in exchanged]
+    if kind in {".gpkg", ".shp"}:
+        added, exchanged = _OF_VECTORS[kind]
+        names = [path.with_suffix(end) for end in exchanged]
+    elif kind in _RASTERS:
+        added, names = _OF_RASTERS, world_files(path)
+        names += [path.with_suffix(end) for end in (".aux", ".rrd")]
+    else:
+        return []
+    return [path.with_name(path.name + end) for end in added] + names
+
+
+_RASTERS = frozenset({".tif", ".png", ".jpg", ".jpeg", ".jp2", ".webp", ".vrt"})
+_OF_RASTERS = (".aux.xml", ".ovr", ".ovr.aux.xml", ".msk", ".msk.ovr", ".vat.dbf")
+_OF_VECTORS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
+    ".gpkg": ((".aux.xml", "-wal", "-shm", "-journal"), ()),
+    ".shp": ((".xml",), (".qix", ".sbn", ".sbx", ".fix", ".qpj")),
+}
+"""What is added to the name, and what its suffix is exchanged for."""
+
+
+def world_files(path: Path) -> list[Path]:
+    """Names of a picture's world file: .wld, its suffix and a w, first and last letter of that and a w."""
+    kind = path.suffix.lstrip(".").lower()
+    return [
+        path.with_suffix(f".{end}") for end in dict.fromkeys((f"{kind}w", f"{kind[:1]}{kind[-1:]}w", "wld"))
+    ]
 
 
 def family(path: Path) -> list[Path]:

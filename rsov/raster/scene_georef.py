@@ -13,6 +13,7 @@ from affine import Affine
 from rsov.errors import InputError, UsageError
 from rsov.geodesy import degrees_per_unit, horizontal
 from rsov.raster.area import pixel_gsd
+from rsov.raster.outputs import world_files
 from rsov.types import Grid, Notices
 
 if TYPE_CHECKING:
@@ -297,12 +298,9 @@ def _check_degrees(grid: Grid, name: str) -> None:
 
 
 def _world_file(path: Path) -> Path | None:
-    """The world file beside a picture: .wld, its suffix and a w, or first and last letter of that and a w."""
-    suffix = path.suffix.lstrip(".").lower()
-    names = {f"{suffix}w", "wld"} | ({f"{suffix[0]}{suffix[-1]}w"} if suffix else set())
-    for name in names:
-        for variant in (name, name.upper()):
-            beside = path.with_suffix(f".{variant}")
+    """The world file beside a picture, in lower or upper case."""
+    for name in world_files(path):
+        for beside in (name, name.with_suffix(name.suffix.upper())):
             if os.path.isfile(beside):  # noqa: PTH113 - a name too long is no file either
                 return beside
     return None
