@@ -394,3 +394,20 @@ def test_invalid_pixels_have_the_mean_colour(tmp_path: Path) -> None:
     mean = data[:, 10:].reshape(3, -1).mean(1)
     assert np.abs(pixels.data[:, 0, 0] - mean).max() <= 0.5
     assert (pixels.data[:, :10] == pixels.data[:, :1, :1]).all()
+
+
+def test_bands_of_different_types_in_a_vrt_are_read_together(tmp_path: Path) -> None:
+    bands = [texture(40, 40, 1, seed=n, dtype=kind) for n, kind in enumerate(("uint8", "uint32", "float32"))]
+    rows = ""
+    for number, (band, kind) in enumerate(zip(bands, ("Byte", "UInt32", "Float32"), strict=True), 1):
+        write(tmp_path / f"{number}.tif", band)
+        rows += (
+            f'<VRTRasterBand dataType="{kind}" band="{number}"><SimpleSource>'
+            f'<SourceFilename relativeToVRT="1">{number}.tif</SourceFilename><SourceBand>1</SourceBand>'
+            "</SimpleSource></VRTRasterBand>"
+        )
+    path = tmp_path / "mixed.vrt"
+    path.write_text(f'<VRTDataset rasterXSize="40" rasterYSize="40">{rows}</VRTDataset>')
+    pixels = read(path, allow_vrt=True)
+    assert pixels.valid.all()
+    assert (pixels.data == np.concatenate(bands).astype(np.uint8)).all()

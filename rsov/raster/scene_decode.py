@@ -105,15 +105,18 @@ class RawReader:
         self, ds: DatasetReader, indexes: tuple[int, ...], window: Window
     ) -> tuple[NDArray[Any], Valid]:
         def read(part: Window) -> NDArray[Any]:
-            found: NDArray[Any] = ds.read(list(indexes), window=_gdal_window(part))
-            return found
+            if same:
+                found: NDArray[Any] = ds.read(list(indexes), window=_gdal_window(part))
+                return found
+            return np.stack([ds.read(i, window=_gdal_window(part)).astype(dtype) for i in indexes])
 
+        dtype = np.result_type(*(ds.dtypes[i - 1] for i in indexes))
+        same = all(ds.dtypes[i - 1] == dtype for i in indexes)  # rasterio reads no others together
         try:
             return read(window), None
         except gdal_errors() as error:
             if not self.skip_bad:
                 raise self._fault(ds, window, error) from error
-        dtype = np.result_type(*(ds.dtypes[i - 1] for i in indexes))
         out = np.zeros((len(indexes), window.height, window.width), dtype)
         return out, self._block_by_block(read, window, out)
 
@@ -168,7 +171,8 @@ class RawReader:
     def _first_bad(self, ds: DatasetReader, window: Window) -> Window:
         for part in self._blocks(window):
             try:
-                ds.read(list(self.bands.indexes), window=_gdal_window(part))
+                for index in self.bands.indexes:
+                    ds.read(index, window=_gdal_window(part))
             except gdal_errors():
                 return part
         return window
