@@ -321,3 +321,14 @@ def test_polygons_in_a_collection_are_an_area(tmp_path: Path) -> None:
     assert (mask_of(path, geojson(tmp_path / "b.geojson", mixed, crs=32632)) == plain).all()
     with pytest.raises(InputError, match="no polygons"):
         scene(path, aoi=geojson(tmp_path / "c.geojson", point, crs=32632))
+
+
+def test_a_projection_that_wkt_1_has_no_words_for_is_mapped(tmp_path: Path) -> None:
+    folder = tmp_path / "out"
+    folder.mkdir()
+    formats = ("gpkg", "geojson", "fgb", "shp")
+    made = run(picture(tmp_path / "a.tif"), folder, dst_crs="EPSG:8857", vector_format=formats).maps[0]
+    with rasterio.open(made.outputs["classes"]) as file:
+        assert file.crs == CRS.from_epsg(8857)
+    areas = {row.id: row.area_m2 for row in made.areas}
+    assert areas[1] == pytest.approx(48 * 64 / 4, rel=0.03)

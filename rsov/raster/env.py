@@ -69,6 +69,7 @@ _CORRECTNESS = {
     "GTIFF_POINT_GEO_IGNORE": "FALSE",
     "GDAL_ERROR_ON_LIBJPEG_WARNING": "TRUE",
     "GTIFF_FORCE_RGBA": "NO",
+    "OSR_WKT_FORMAT": "WKT2_2018",  # WKT 1 has no words for some projections: Equal Earth
 }
 _DEFAULTS = {
     "GDAL_CACHEMAX": str(CACHE_MB),
