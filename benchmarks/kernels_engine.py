@@ -5,6 +5,7 @@ NUMBA_NUM_THREADS=1 OMP_NUM_THREADS=1 python -m benchmarks.kernels_engine
 
 from __future__ import annotations
 
+import argparse
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -86,6 +87,9 @@ def deciding(with_confidence: bool, scale: float) -> None:
 
 
 def main() -> None:
+    argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    ).parse_args()
     add_tile()
     for with_confidence in (False, True):
         for scale in (1 / UPSAMPLING, 0.137):

@@ -9,6 +9,7 @@ rsov.
 
 from __future__ import annotations
 
+import argparse
 import tempfile
 import time
 from pathlib import Path
@@ -143,6 +144,9 @@ def overviews(kind: Literal["mode", "average"]) -> tuple[float, float]:
 
 
 def main() -> None:
+    argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    ).parse_args()
     rng = np.random.default_rng(0)
     rows = [(f"scale {dtype}", *scaling(rng, dtype)) for dtype in ("uint8", "uint16", "int16", "float32")]
     rows += [(f"histogram {dtype}", *histogram(rng, dtype)) for dtype in ("uint8", "uint16")]

@@ -7,6 +7,7 @@ The rival is what every tool on torch pays first: `python -c "import torch"`.
 
 from __future__ import annotations
 
+import argparse
 import os
 import subprocess
 import sys
@@ -21,9 +22,14 @@ PROMPTS = "fen,boardwalk,quarry pond,orchard meadow"
 
 
 def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("picture", type=Path, metavar="PICTURE", help="any ortho")
+    picture = parser.parse_args().picture
     torch = median(seconds([sys.executable, "-c", "import torch"]) for _ in range(ROUNDS))
     help_ = median(seconds([sys.executable, "-m", "rsov", "--help"]) for _ in range(ROUNDS))
-    first = median(first_progress(Path(sys.argv[1])) for _ in range(ROUNDS))
+    first = median(first_progress(picture) for _ in range(ROUNDS))
     print(f"import torch            {torch:.2f} s")
     print(f"rsov --help             {help_:.2f} s, {help_ / torch:.2f} x import torch")
     print(f"rsov predict, first tile {first:.2f} s, {first / torch:.2f} x import torch")

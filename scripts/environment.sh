@@ -108,8 +108,10 @@ install_rsov() {
     fi
 }
 
+works() { "$py" -c 'import fiona, numba, rasterio, torch'; }
+
 main() {
-    local now made
+    local now made problem
     now=$(fingerprint)
     # an environment for the tests serves the demo too
     for made in "$venv/.rsov-$what" "$venv/.rsov-dev"; do
@@ -118,7 +120,9 @@ main() {
     if ! "$py" -m pip --version >/dev/null 2>&1; then create; fi
     install_torch
     install_rsov
-    "$py" -c 'import fiona, numba, rasterio, torch' || stop "the environment is broken; delete $venv and try again"
+    # wheels of fiona bring all libraries but this one, which very small systems lack
+    problem=$(works 2>&1) || case "$problem" in *libexpat*) install_debian libexpat1 ;; esac
+    works || stop "the environment is broken; delete $venv and try again"
     printf '%s\n' "$now" >"$venv/.rsov-$what"
     say "ready in $SECONDS s: $venv, torch $(installed torch)"
 }

@@ -48,18 +48,19 @@ def test_maps_that_somebody_moves_away_during_a_batch_are_told_all_the_same(here
     assert len(document["outputs"]) == 8
 
 
-def test_inputs_from_standard_input(here, capsys, monkeypatch):
-    picture(here / "with space.tif")
+@pytest.mark.parametrize("listed", [b"ortho.tif\0#7 north.tif\0", b"# all\northo.tif\n\n./#7 north.tif\n"])
+def test_inputs_from_standard_input(here, capsys, monkeypatch, listed):
+    picture(here / "#7 north.tif")
 
     class Stdin:
-        buffer = io.BytesIO(b"ortho.tif\0with space.tif\0")
+        buffer = io.BytesIO(listed)
 
         def isatty(self):
             return False
 
     monkeypatch.setattr(sys, "stdin", Stdin())
     assert main(["predict", "--inputs-file", "-", *ARGS, "-o", "out/"]) == 0
-    assert "out/with space_classes.tif" in capsys.readouterr().out.splitlines()
+    assert "out/#7 north_classes.tif" in capsys.readouterr().out.splitlines()
 
 
 def test_a_file_that_is_no_list_of_inputs_is_refused_at_once(here, capsys):

@@ -19,6 +19,10 @@ case "$*" in
     "-m pip"*"--dry-run"*) exit "${DRY_RUN:-0}" ;;
     "-m pip"*"install"*torch==*) touch "$LOG.torch" ;;
     "-m pytest"*) exit "${PYTEST:-0}" ;;
+    *"import fiona"*)
+        if [ -n "${LACKS:-}" ] && [ ! -e "$LOG.debian" ]; then
+            echo "ImportError: $LACKS: cannot open shared object file" >&2; exit 1
+        fi ;;
     *"sys.version_info[:2] != (3, 11)"*) exit "${NOT_LOCKED:-0}" ;;
 esac
 """
@@ -91,6 +95,20 @@ def test_an_environment_for_the_tests_serves_the_demo_but_not_the_other_way(mach
     assert "ready" in machine.run("scripts/environment.sh", "dev").stderr
     (machine.root / ".venv/.rsov-base").unlink()
     assert machine.run("scripts/environment.sh", "base").stderr == ""
+
+
+def test_the_library_that_wheels_do_not_bring_is_installed(machine: Machine) -> None:
+    for name, body in {"id": "echo 0", "apt-get": 'echo "$*" >>"$LOG.debian"'}.items():
+        tool = machine.root.parent / "bin" / name
+        tool.write_text(f"#!/bin/sh\n{body}\n")
+        tool.chmod(0o755)
+    run = machine.run("bash", "scripts/environment.sh", "base", LACKS="libexpat.so.1")
+    assert run.returncode == 0, run.stderr
+    assert "install -y -qq --no-install-recommends libexpat1" in Path(f"{machine.log}.debian").read_text()
+    Path(f"{machine.log}.debian").unlink()
+    broken = machine.run("bash", "scripts/environment.sh", "dev", LACKS="libm.so")
+    assert broken.returncode == 1
+    assert "the environment is broken" in broken.stderr
 
 
 def test_no_target_is_defined_twice(machine: Machine) -> None:

@@ -162,7 +162,7 @@ def _expanded(name: str) -> list[str]:
 
 
 def _listed(file: str | None, prompts: str | None) -> list[str]:
-    """Names of inputs from `--inputs-file`: a line each, or parted by NUL (`find -print0`)."""
+    """Names of inputs from `--inputs-file`: a line each, `#` comments, or parted by NUL (`find -print0`)."""
     if file is None:
         return []
     if file == "-":
@@ -200,9 +200,11 @@ def _listed(file: str | None, prompts: str | None) -> list[str]:
     if len(data) > _MAX_LIST_BYTES:
         raise _no_list(file, "is no list of names", f"it has more than {_MAX_LIST_BYTES:,} bytes")
     data = data.removeprefix(codecs.BOM_UTF8)  # of editors on Windows
-    lines = data.split(b"\0") if b"\0" in data else data.splitlines()
-    names = [os.fsdecode(line) for line in lines]
-    return [name for name in names if name.strip() and not name.startswith("#")]
+    if b"\0" in data:
+        names = [os.fsdecode(name) for name in data.split(b"\0")]
+    else:
+        names = [os.fsdecode(line) for line in data.splitlines() if not line.startswith(b"#")]
+    return [name for name in names if name.strip()]
 
 
 def _no_list(file: str, what: str, why: str) -> UsageError:

@@ -63,6 +63,6 @@ def _expected(path: Path, given: str | None) -> tuple[str | None, str]:
     }
     if not digests:
         raise UsageError(
-            "E-option-sha256", f"{listing} holds no sha256", fix=f"sha256sum {path.name} > {listing.name}"
+            "E-option-sha256", f"{listing} holds no sha256", fix=f"sha256sum {path.name} > {path.name}.sha256"
         )
     return digests.get(path.name, list(digests.values())[-1]), str(listing)
