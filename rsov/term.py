@@ -6,6 +6,7 @@ Nothing else in the package prints.
 from __future__ import annotations
 
 import io
+import math
 import os
 import re
 import sys
@@ -187,6 +188,16 @@ def size_text(count: int) -> str:
             amount = count / size
             return f"{amount:,.1f} {unit}" if amount < 10 or unit == "GiB" else f"{amount:,.0f} {unit}"
     return f"{count} bytes"
+
+
+def number_text(value: float, digits: int = 3) -> str:
+    """Three digits that count, as people write them: `0.298`, `20,100`; powers of ten below 0.0001 only."""
+    if not math.isfinite(value) or abs(value) < 1e-4:
+        return f"{value:.{digits}g}"
+    rounded = float(f"{value:.{digits}g}")
+    decimals = max(0, digits - 1 - math.floor(math.log10(abs(rounded))))
+    text = f"{rounded:,.{decimals}f}"
+    return text.rstrip("0").rstrip(".") if decimals else text
 
 
 def mask(text: str) -> str:

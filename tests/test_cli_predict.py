@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from affine import Affine
 
 from rsov.cli import main
-from tests.support.places import ARGS, Watch
+from tests.support.places import ARGS, Watch, picture
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -29,6 +31,16 @@ def test_dry_run_prints_the_plan_and_writes_nothing(here, tmp_path, capsys, mode
     assert document["maps"][0]["plan"]["tiles"] == 6
     watch.unchanged()
     assert model.calls == []
+
+
+def test_pixel_sizes_are_plain_numbers(here, capsys):
+    """Of a picture of the whole world, for example."""
+    picture(here / "coarse.tif", transform=Affine(20_123, 0, 400_000, 0, -20_123, 5_700_000))
+    assert main(["predict", "coarse.tif", *ARGS, "-n"]) == 0
+    said = capsys.readouterr()
+    assert "e+" not in said.out + said.err
+    assert re.search(r" \d\d,\d00 m per pixel", said.out)
+    assert re.search(r"pixels of \d\d,\d00 m are coarser", said.err)
 
 
 @pytest.mark.parametrize(

@@ -33,6 +33,25 @@ def quiet_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(term._Choice, "colour", "auto")
 
 
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (0.2984, "0.298"),
+        (0.5, "0.5"),
+        (30, "30"),
+        (20_123.4, "20,100"),
+        (9.999, "10"),
+        (123.4, "123"),
+        (0.00123, "0.00123"),
+        (5e-9, "5e-09"),
+        (float("inf"), "inf"),
+        (0.0, "0"),
+    ],
+)
+def test_numbers_are_written_as_people_do(value: float, text: str) -> None:
+    assert term.number_text(value) == text
+
+
 @given(st.text())
 def test_plain_text_is_printable_and_one_line(text: str) -> None:
     assert term.plain(text).isprintable()

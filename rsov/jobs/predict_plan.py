@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 from typing import TYPE_CHECKING, Any
 
-from rsov.term import size_text
+from rsov.term import number_text, size_text
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -62,4 +62,5 @@ def _metres(gsd: list[float] | None) -> str:
     if gsd is None:
         return "size of a pixel unknown"
     x, y = gsd
-    return f"{x:.3g} m per pixel" if abs(x - y) < 0.01 * x else f"{x:.3g} x {y:.3g} m per pixel"
+    sides = number_text(x) if abs(x - y) < 0.01 * x else f"{number_text(x)} x {number_text(y)}"
+    return f"{sides} m per pixel"

@@ -14,6 +14,7 @@ from rsov.errors import InputError, UsageError
 from rsov.geodesy import degrees_per_unit, horizontal
 from rsov.raster.area import pixel_gsd
 from rsov.raster.outputs import world_files
+from rsov.term import number_text
 from rsov.types import Grid, Notices
 
 if TYPE_CHECKING:
@@ -26,8 +27,8 @@ if TYPE_CHECKING:
 _GSD_DIFFERENCE = 0.10
 _LEAST_POINTS = 3
 """An affine needs three."""
-_PLAUSIBLE_METRES = (0.002, 1000.0)
-"""Pixel sizes that can be metres when the CRS is not known; others are no lengths on the ground."""
+PLAUSIBLE_METRES = (0.002, 1000.0)
+"""Pixel sizes of pictures of the ground; where the CRS is not known, others are no metres."""
 _DEGREES_SLACK = 1.0
 """Grids of the whole world reach half a pixel beyond +-180 and +-90."""
 
@@ -179,7 +180,7 @@ def find_gsd(
     how = "CRS and transform"
     if own is None and georeferenced and grid.crs is None:
         sides = grid.pixel_size
-        if all(_PLAUSIBLE_METRES[0] <= side <= _PLAUSIBLE_METRES[1] for side in sides):
+        if all(PLAUSIBLE_METRES[0] <= side <= PLAUSIBLE_METRES[1] for side in sides):
             own, how = sides, "transform, units taken as metres"
             if stated is None:
                 notices.warn(
@@ -196,9 +197,8 @@ def find_gsd(
             and grid.crs is not None
             and abs(math.sqrt(own[0] * own[1]) / stated - 1) > _GSD_DIFFERENCE
         ):
-            notices.warn(
-                "W-gsd", f"{name}: --gsd {stated:g} m stands, the file says {own[0]:.4g} x {own[1]:.4g} m"
-            )
+            x, y = (number_text(side, 4) for side in own)
+            notices.warn("W-gsd", f"{name}: --gsd {stated:g} m stands, the file says {x} x {y} m")
         ratio = math.sqrt(own[0] / own[1]) if own else 1.0
         return (stated * ratio, stated / ratio), "--gsd"
     if own is None:

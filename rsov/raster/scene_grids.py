@@ -14,6 +14,7 @@ from rsov.raster.area import pixel_gsd
 from rsov.raster.longitudes import full_turn
 from rsov.raster.scene_georef import no_plane, parse_crs
 from rsov.raster.scene_options import ReadOptions
+from rsov.term import number_text
 from rsov.types import Grid, Notices, Window
 
 if TYPE_CHECKING:
@@ -217,13 +218,14 @@ def _check_resolution(grid: Grid, res: float, max_pixels: int, notices: Notices)
     count = (wide / res) * (high / res)
     metres = pixel_gsd(grid)
     unit = _unit_name(grid)
-    sizes = f"the picture is {wide:.4g} x {high:.4g} {unit}"
+    sizes = f"the picture is {number_text(wide, 4)} x {number_text(high, 4)} {unit}"
     per_unit = None
     if metres is not None:
         per_unit = math.sqrt(metres[0] * metres[1] / (x * y))
         sizes += f" ({_ground(grid.width * metres[0])} x {_ground(grid.height * metres[1])})"
     asked = f"--res {res:g} is {res:g} {unit}" + (f", about {_ground(res * per_unit)}" if per_unit else "")
-    fix = f"--res is in the unit of the CRS of the map ({unit}); pixels of the picture: {x:.4g} x {y:.4g}"
+    own = f"{number_text(x, 4)} x {number_text(y, 4)}"
+    fix = f"--res is in the unit of the CRS of the map ({unit}); pixels of the picture: {own}"
     if per_unit and unit == "degree":
         fix += f"; {res:g} m would be --res {res / per_unit:.4g}"
     if res > max(wide, high) * (1 + _EDGE):
@@ -247,7 +249,7 @@ def _unit_name(grid: Grid) -> str:
 
 
 def _ground(metres: float) -> str:
-    return f"{metres / 1000:.4g} km" if metres >= 1000 else f"{metres:.4g} m"
+    return f"{number_text(metres / 1000, 4)} km" if metres >= 1000 else f"{number_text(metres, 4)} m"
 
 
 def _at_resolution(grid: Grid, res: float) -> Grid:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+from rsov.term import number_text
 from rsov.types import Notices, Window
 
 MAX_ENLARGEMENT = 4.0
@@ -88,7 +89,8 @@ def choose_scale(
         if target > work_gsd * (1 + SAME_GSD):
             notices.warn(
                 "W-work-gsd",
-                f"--work-gsd {work_gsd:g}: pixels of {own:.3g} m are enlarged to {target:.3g} m, not more",
+                f"--work-gsd {work_gsd:g}: pixels of {number_text(own)} m are enlarged to "
+                f"{number_text(target)} m, not more",
             )
     elif own < finest * (1 - SAME_GSD):
         target = model_gsd
@@ -97,8 +99,8 @@ def choose_scale(
         if own > coarsest * _COARSE_WARNING * (1 + SAME_GSD):
             notices.warn(
                 "W-coarse-gsd",
-                f"pixels of {own:.3g} m are coarser than the model was made for (up to {coarsest:g} m): "
-                "small things such as roads, trees and houses will be missed",
+                f"pixels of {number_text(own)} m are coarser than the model was made for (up to "
+                f"{coarsest:g} m): small things such as roads, trees and houses will be missed",
             )
     else:
         target = own
