@@ -92,9 +92,41 @@ def metric(grid: Grid, columns: Floats, rows: Floats) -> Floats:
     return tensor
 
 
+def lonlat(grid: Grid, columns: Floats, rows: Floats) -> Floats | None:
+    """Longitudes from Greenwich and latitudes of pixel places, in degrees, on the CRS's own datum.
+
+    NaN where the projection has no such place: where there is no way back either, or one to elsewhere.
+
+    Args:
+        grid: with a CRS.
+        columns: any shape (...).
+        rows: the same.
+
+    Returns:
+        (2, ...); None for a CRS that leads to no place on the earth.
+    """
+    crs = horizontal(grid)
+    way = _to_geographic(crs.to_wkt())
+    if way is None:
+        return None
+    transformer, geographic = way
+    t = grid.transform
+    x, y = t.a * columns + t.b * rows + t.c, t.d * columns + t.e * rows + t.f
+    places = np.asarray(transformer.transform(x, y))
+    back_x, back_y = transformer.transform(places[0], places[1], direction="INVERSE")
+    with np.errstate(invalid="ignore"):  # infinite off the projection
+        lost = ~(np.hypot(back_x - x, back_y - y) <= max(*grid.pixel_size, 1 / metres_per_unit(crs)))
+    places[:, lost] = np.nan
+    places *= degrees_per_unit(geographic)
+    meridian = geographic.prime_meridian
+    if meridian is not None:
+        places[0] += math.degrees(meridian.longitude * float(meridian.unit_conversion_factor))
+    return places
+
+
 @lru_cache(maxsize=32)
-def _places(wkt: str) -> Places | None:
-    """The way from x, y of a CRS to x, y, z in metres (EPSG method 9602, height 0); NaN off the projection.
+def _to_geographic(wkt: str) -> tuple[pyproj.Transformer, pyproj.CRS] | None:
+    """The way from x, y of a CRS to longitude and latitude of its datum, and the CRS that these are in.
 
     None where there is none: a local grid, tied to no datum, or a projection that PROJ does not know.
     """
@@ -109,9 +141,23 @@ def _places(wkt: str) -> Places | None:
         return None
     geographic = geographic.to_2d()
     try:
-        transformer = pyproj.Transformer.from_crs(crs, geographic, always_xy=True)
+        return pyproj.Transformer.from_crs(crs, geographic, always_xy=True), geographic
     except ProjError:
         return None
+
+
+@lru_cache(maxsize=32)
+def _places(wkt: str) -> Places | None:
+    """The way from x, y of a CRS to x, y, z in metres (EPSG method 9602, height 0); NaN off the projection.
+
+    None where there is none.
+    """
+    import pyproj
+
+    way = _to_geographic(wkt)
+    if way is None:
+        return None
+    transformer, geographic = way
     radian, geod = unit_factor(geographic), geographic.get_geod() or pyproj.Geod(ellps="WGS84")
 
     def places(x: Floats, y: Floats) -> Floats:

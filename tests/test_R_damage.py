@@ -30,13 +30,20 @@ def cut(path: Path, share: float = 0.5) -> Path:
 
 def test_R01_truncated_strip(tmp_path: Path) -> None:
     path = write(tmp_path / "strip.tif", texture(512, 512))
-    whole = path.stat().st_size
+    (tmp_path / "whole.tif").write_bytes(path.read_bytes())
     cut(path)
     with pytest.raises(InputError) as caught:
         scene(path)
     assert caught.value.id == "E-input-truncated"
-    assert str(path.stat().st_size) in caught.value.where
-    assert f"up to byte {whole}" in caught.value.where or "byte" in caught.value.where
+    assert path.name in caught.value.what
+    with tifffile.TiffFile(tmp_path / "whole.tif") as file:
+        page = file.pages[0]
+        ends = [a + n for a, n in zip(page.dataoffsets, page.databytecounts, strict=True)]
+    size = path.stat().st_size
+    strip = next(n for n, end in enumerate(ends) if end > size)
+    assert f"file has {size} bytes" in caught.value.where
+    assert f"up to byte {max(ends)} " in caught.value.where
+    assert f"block row {strip}, column 0 at byte {page.dataoffsets[strip]})" in caught.value.where
 
 
 def test_R02_truncated_cog_is_refused_before_any_window(tmp_path: Path) -> None:
@@ -243,6 +250,78 @@ def test_R07_impossible_pixel_sizes(tmp_path: Path, pixel: float) -> None:
     path.write_bytes(raw.replace(struct.pack("<d", 0.5), struct.pack("<d", pixel), 1))
     with pytest.raises(InputError, match="impossible pixel size"):
         scene(path)
+
+
+@pytest.mark.parametrize(
+    ("epsg", "x", "y"),
+    [
+        (32632, 9e6, 5.6e6),
+        (32632, 500_000, 99e6),
+        (32632, 1.6e6, 5.6e6),
+        (2263, 300_000, 2e6),
+        (3031, 0, 8e6),
+    ],
+)
+def test_R07_coordinates_far_outside_of_the_area_of_the_crs_are_told(
+    tmp_path: Path, epsg: int, x: float, y: float
+) -> None:
+    notices = Notices()
+    place = Affine(0.5, 0, x, 0, -0.5, y)
+    scene(write(tmp_path / "t.tif", texture(), crs=f"EPSG:{epsg}", transform=place), notices)
+    assert ids(notices) == ["W-crs-area"]
+    assert "--crs" in notices.items[0].message
+
+
+def test_R07_a_projection_without_an_area_must_lead_there_and_back(tmp_path: Path) -> None:
+    crs, notices = "+proj=tmerc +lon_0=9 +k=0.9996 +x_0=500000 +ellps=GRS80 +type=crs", Notices()
+    for y, told in ((5_600_000, []), (99e6, ["W-crs-area"])):
+        place = Affine(0.5, 0, 500_000, 0, -0.5, y)
+        scene(write(tmp_path / "t.tif", texture(), crs=crs, transform=place), notices)
+        assert ids(notices) == told
+
+
+def test_R07_a_map_far_outside_of_the_area_of_its_crs_is_told(tmp_path: Path) -> None:
+    path, notices = write(tmp_path / "aachen.tif", texture()), Notices()
+    scene(path, notices, dst_crs="EPSG:3031")
+    assert ids(notices) == ["W-crs-area"]
+    assert "--dst-crs" in notices.items[0].message
+
+
+@pytest.mark.parametrize("side", [5e-9, 1e-3, 5e4])
+def test_R07_pixels_that_no_picture_of_the_ground_has_are_told(tmp_path: Path, side: float) -> None:
+    notices = Notices()
+    scene(write(tmp_path / "t.tif", texture(), transform=Affine(side, 0, 5e5, 0, -side, 5.6e6)), notices)
+    assert "W-pixel-size" in ids(notices)
+
+
+@pytest.mark.parametrize(
+    ("epsg", "x", "y", "side"),
+    [
+        (32632, 500_000, 5_600_000, 0.002),
+        (25832, 797_000, 5_820_000, 0.5),  # Berlin in the zone beside its own
+        (32660, 833_970, 100_000, 0.5),  # across 180 degrees
+        (4326, 190, 50, 1e-5),
+        (3413, -16, 16, 0.5),  # a pole
+        (3857, 1e6, 1e7, 0.5),
+        (21100, 3_900_000, 900_000, 0.5),  # longitudes count from Jakarta
+    ],
+)
+def test_R07_plausible_places_are_not_told(
+    tmp_path: Path, epsg: int, x: float, y: float, side: float
+) -> None:
+    notices = Notices()
+    place = Affine(side, 0, x, 0, -side, y)
+    scene(write(tmp_path / "t.tif", texture(), crs=f"EPSG:{epsg}", transform=place), notices)
+    assert not {"W-crs-area", "W-pixel-size"} & set(ids(notices))
+
+
+def test_R07_real_pictures_are_where_they_say(shared: Path) -> None:
+    pictures = sorted((shared / "data" / "orthos").glob("*.tif"))
+    assert pictures
+    for path in pictures:
+        notices = Notices()
+        scene(path, notices)
+        assert not {"W-crs-area", "W-pixel-size"} & set(ids(notices)), path
 
 
 @pytest.mark.parametrize(

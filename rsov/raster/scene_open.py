@@ -24,6 +24,7 @@ from rsov.raster.scene_decode import BadBlocks, Decoder, RawReader
 from rsov.raster.scene_georef import Place, check_crs, locate
 from rsov.raster.scene_grids import at_turn_of, crop_window, like_grid, output_grid
 from rsov.raster.scene_judge import judge_radiometry, judge_validity
+from rsov.raster.scene_plausible import check_area, check_pixel_size
 from rsov.raster.scene_sample import Sample, take_sample
 from rsov.raster.scene_view import View, gdal_errors, open_error, upright
 from rsov.raster.scene_warp import warp_for
@@ -98,11 +99,14 @@ def open_scene(
     rule = parse_rule(options.scale)
     stats = read_stats(options.stats) if options.stats is not None else None
     source = source or check_source(path, options, notices)
-    if options.isolate:
-        from rsov.raster.preflight_isolate import decode_apart
+    try:
+        if options.isolate:
+            from rsov.raster.preflight_isolate import decode_apart
 
-        decode_apart(source, options)
-    descriptor = os.open(path, os.O_RDONLY)
+            decode_apart(source, options)
+        descriptor = os.open(path, os.O_RDONLY)
+    except OSError as error:  # minutes after the checks, where other inputs come first
+        raise open_error(source, error) from error
     try:
         file, opened = _checked(source, options, memory, notices)
         grid = opened.place.grid
@@ -171,6 +175,8 @@ def _open(source: Source, options: ReadOptions, memory: int, notices: Notices) -
                 f"{name}: nodata {source.directory.nodata} cannot occur in {bands.dtype} samples, ignored",
             )
         place = locate(ds, options, source.path, notices)
+        check_pixel_size(place, name, notices)
+        check_area(place.grid, name, "--crs", notices)
         facts = _facts(source, ds)
         block = ds.block_shapes[bands.indexes[0] - 1]
         turned = _orientation(source, ds, options, place, notices)
@@ -189,6 +195,8 @@ def _open(source: Source, options: ReadOptions, memory: int, notices: Notices) -
     else:
         from rsov.raster.scene_georef import find_gsd
 
+        stated = "--dst-crs" if options.dst_crs is not None else "--crs" if like is None else "--like"
+        check_area(warp.grid, name, stated, notices)
         gsd, gsd_how = find_gsd(warp.grid, True, options.gsd, name, notices)
         place = Place(warp.grid, gsd, f"{place.how}, warped", gsd_how)
     with view.open() as ds:
