@@ -72,6 +72,25 @@ def test_C36_one_damaged_input_of_three(tmp_path, out):
     assert not list(out.glob(".*"))
 
 
+@pytest.mark.parametrize("isolate", [False, True])
+def test_C36_an_input_that_is_removed_while_another_is_mapped(tmp_path, out, isolate):
+    good = [picture(tmp_path / f"{name}.tif") for name in "ab"]
+
+    class Removing(ColourSegmenter):
+        def features(self, pixels):
+            good[1].unlink(missing_ok=True)
+            return super().features(pixels)
+
+    with pytest.raises(BatchError) as caught:
+        predict(good, WORDS, out=out, model=Removing(), scale="none", isolate=isolate)
+    assert caught.value.exit_code == 6
+    assert [each.input.name for each in caught.value.result.maps] == ["a.tif"]
+    (failure,) = caught.value.result.failures
+    assert failure.error.id == ("E-input-block" if isolate else "E-input-changed")
+    assert failure.error.exit_code == 3
+    assert not list(out.glob("b*"))
+
+
 def test_C36_fail_fast_stops_at_the_first(tmp_path, out):
     good = [picture(tmp_path / f"{name}.tif") for name in "ab"]
     good[0].write_bytes(b"")
