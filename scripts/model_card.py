@@ -1,10 +1,11 @@
-"""Write the facts and figures of docs/model-card.md anew, from the shipped weights and measured figures.
+"""Write the facts and figures of docs/model-card.md, and the same for machines.
 
     python benchmarks/quality.py --data DATA --precision bf16 --json FIGURES.json
     python scripts/model_card.py --data DATA --figures FIGURES.json
 
 What stands between two comments `<!-- facts -->`, `<!-- figures -->` and their ends is replaced; the rest of
-the page is written by hand.
+the page is written by hand. The card for machines lies beside the weights and says the same as JSON: sets
+with licences, splits and classes, every figure, the limits, the commands.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from __future__ import annotations
 import argparse
 import json
 import math
+import re
 import statistics
 import tomllib
 from dataclasses import dataclass
@@ -21,19 +23,21 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from PIL import Image
 
+from benchmarks.quality import means
 from rsov.datasets.sets import OTHER, DataSet, find_sets
 from rsov.jobs.train.evaluate import TEMPERATURES
-from rsov.models.bundled.weights import load_bundled
+from rsov.models.bundled.weights import load_bundled, shipped_path
 from rsov.report.drawing import FRAME, INK, PAPER, QUIET, SMALL, Pen
 from rsov.text.concepts import concepts
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from numpy.typing import NDArray
 
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "model-card.md"
 DIAGRAM = PAGE.parent / "pictures" / "reliability.png"
+FOR_MACHINES = shipped_path().with_suffix(".model-card.json")
 BAR = (88, 138, 190)
 SEEN = 2e-4
 """Share of the pixels from which a bin of the diagram says anything."""
@@ -70,7 +74,63 @@ def main() -> None:
             trained(sets),
         ]
     )
-    PAGE.write_text(replaced(text, "figures", tables), encoding="utf-8")
+    page = replaced(text, "figures", tables)
+    PAGE.write_text(page, encoding="utf-8")
+    document = for_machines(sets, figures, page)  # of the page's words: its limits are written by hand
+    FOR_MACHINES.write_text(json.dumps(document, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def for_machines(sets: list[DataSet], figures: Figures, page: str) -> dict[str, Any]:
+    """The facts of the page as one object; shares and IoU of 0..1, null where there is no figure."""
+    card = load_bundled()[1]
+    measured_sets = {each.name: figures[each.name] for each in sets if each.name in figures}
+    return {
+        "format": "rsov-model-card-1",
+        "name": card.name,
+        "version": card.version,
+        "sha256": card.sha256,
+        "licence": card.licence,
+        "commands": {
+            "train": "rsov train bundled --data DIR -o OUT",
+            "measure": "python benchmarks/quality.py --data DIR --precision bf16",
+        },
+        "limits": re.findall(r"^- (.*)$", page.split("## Limits")[1], re.MULTILINE),
+        "sets": [
+            {
+                "name": each.name,
+                "licence": licence(each),
+                "bundle": each.bundle,
+                "kind": each.kind,
+                "gsd_m": sorted({picture.gsd for picture in each.pictures("all")}),
+                "pictures": {"train": len(each.train), "val": len(each.val)},
+                "classes": [item.name for item in each.classes],
+            }
+            for each in sets
+        ],
+        "means": {
+            name: known(means(figures[each.name] for each in sets if each.name in figures and test(each)))
+            for name, test in (("trained_on", may_train), ("never_trained_on", lambda s: not may_train(s)))
+        },
+        "figures": {name: known(row) for name, row in measured_sets.items()},
+    }
+
+
+def may_train(dataset: DataSet) -> bool:
+    """Whether weights that are given away may have seen it."""
+    return dataset.bundle != "no"
+
+
+def known(row: Mapping[str, Any]) -> dict[str, Any]:
+    """A row of figures without the counts of the reliability, four decimals, NaN as None."""
+    return {
+        key: known(value)
+        if isinstance(value, dict)
+        else (None if math.isnan(value) else round(value, 4))
+        if isinstance(value, float)
+        else value
+        for key, value in row.items()
+        if key != "reliability"
+    }
 
 
 def replaced(page: str, mark: str, text: str) -> str:

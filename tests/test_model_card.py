@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 import sys
 from pathlib import Path
 from types import SimpleNamespace
@@ -14,7 +15,7 @@ import torch
 from PIL import Image
 
 from rsov.jobs.train.evaluate import Reliability
-from rsov.models.bundled.weights import load_bundled
+from rsov.models.bundled.weights import load_bundled, read_card, shipped_path
 
 if TYPE_CHECKING:
     from types import ModuleType
@@ -112,3 +113,22 @@ def test_the_tables_take_the_figures_of_the_benchmark_as_they_are(card: ModuleTy
     )
     assert "| mean |  | 50.0 | 40.0 |" in page.replace("| | ", "|  | ")
     assert "forest 50 (1)" in card.by_class([dataset], figures)
+
+
+def test_the_card_for_machines_is_of_the_shipped_weights_and_says_what_the_page_says(
+    card: ModuleType,
+) -> None:
+    found = json.loads(card.FOR_MACHINES.read_text(encoding="utf-8"))
+    shipped, page = read_card(shipped_path()), card.PAGE.read_text(encoding="utf-8")
+    assert (found["version"], found["sha256"]) == (shipped.version, shipped.sha256)
+    trained = [each for each in found["sets"] if each["bundle"] != "no" and each["pictures"]["train"]]
+    assert {each["name"] for each in trained} == set(shipped.data_sets)
+    assert all(each["licence"] and each["classes"] and each["gsd_m"] for each in found["sets"])
+    rows = [line.split("|")[3:11] for line in page.splitlines() if line.startswith("| mean | |")]
+    for name, cells in zip(("never_trained_on", "trained_on"), rows, strict=True):
+        expected = [100 * found["means"][name][key] for key in card.COLUMNS.values()]
+        assert [float(cell) for cell in cells] == pytest.approx(expected, abs=0.06)
+    assert len(found["limits"]) == page.split("## Limits")[1].count("\n- ")
+    for name, row in found["figures"].items():
+        assert f"| `{name}` |" in page
+        assert row["part"] in {"val", "all"}
