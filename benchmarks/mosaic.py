@@ -57,7 +57,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--compress", choices=("deflate", "jpeg"), default="deflate")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--no-bare", action="store_true", help="skip the bare network")
-    parser.add_argument("--no-polygons", action="store_true", help="skip the run without polygons")
+    parser.add_argument("--polygons-only", action="store_true", help="skip the run that writes no polygons")
     parser.add_argument("--model", default="bundled")
     parser.add_argument(
         "--geoai", type=Path, help="python of an environment with geoai-py: run the rival too"
@@ -130,7 +130,7 @@ def compare(mosaic: Path, size: int, precision: str, arguments: argparse.Namespa
     """
     mpx = size * size / 1e6
     names = {"gpkg": "COG and GPKG", "none": "COG"}
-    order = [*([] if arguments.no_bare else ["bare"]), *list(names)[: 1 if arguments.no_polygons else 2]]
+    order = [*([] if arguments.no_bare else ["bare"]), *list(names)[: 1 if arguments.polygons_only else 2]]
     bare: list[float] = []
     runs: dict[str, list[Measured]] = {name: [] for name in order if name != "bare"}
     for number in range(arguments.rounds):
