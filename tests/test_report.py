@@ -70,9 +70,12 @@ def test_the_report_has_the_keys_of_its_schema(tmp_path: Path) -> None:
     found = json.loads(full_report(tmp_path).to_json())
     assert found["schema"] == "rsov/predict/1"
     assert {
-        "schema", "status", "exit_code", "run_id", "inputs", "outputs", "legend", "background", "model", "settings",
+        "schema", "status", "exit_code", "run_id", "inputs", "outputs", "bbox", "legend", "background", "model", "settings",
         "areas", "warnings", "errors", "metrics", "timing", "versions", "run",
     } == set(found)  # fmt: skip
+    page = (Path(__file__).resolve().parent.parent / "docs" / "cli.md").read_text(encoding="utf-8")
+    section = page.split("## The report")[1].split("\n## ")[0]
+    assert not [key for key in found if f"`{key}`" not in section], "docs/cli.md says what each is"
     assert found["run_id"] == found["run"]["id"] == "0123456789ab"
     assert found["background"] == {
         "source": "default",

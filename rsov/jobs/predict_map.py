@@ -301,6 +301,7 @@ class MapJob:
     def _report(
         self, scene: Scene, plan: Plan, stats: RunStats, finished: Finished, publication: Publication
     ) -> RunReport:
+        from rsov.raster.scene_info import bbox
         from rsov.report.summary import RunReport, output_entry
 
         seconds = sum(self._laps.values())
@@ -312,6 +313,7 @@ class MapJob:
             background=self._tools.background,
             inputs=[{"path": str(self.path), "path_abs": str(self.path.absolute()), **scene.info()}],
             outputs=[output_entry(kind, path, finished.parts[kind]) for kind, path in written],
+            bbox=bbox(scene.output_grid),
             model=dataclasses.asdict(self._tools.card),
             settings={**self._options.as_dict(), "plan": plan_facts(plan)},
             warnings=tuple(self._notices.items),
@@ -336,6 +338,7 @@ class MapJob:
 
     def _planned(self, scene: Scene, plan: Plan) -> MapResult:
         """What a dry run tells."""
+        from rsov.raster.scene_info import bbox
         from rsov.report.summary import RunReport
 
         info = scene.info()
@@ -346,6 +349,7 @@ class MapJob:
                 {"path": str(path), "kind": kind, "exists": path.exists()}
                 for kind, path in self._outputs.kinds().items()
             ],
+            bbox=bbox(scene.output_grid),
             model=dataclasses.asdict(self._tools.card),
             settings=self._options.as_dict(),
             warnings=tuple(self._notices.items),

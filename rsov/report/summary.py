@@ -81,7 +81,8 @@ class RunReport:
     """All that is known about a finished run, as plain data.
 
     ``run`` holds what differs between two equal runs (``id``, ``started``); everything else is the
-    same for the same input, words, model and settings, ``timing`` apart.
+    same for the same input, words, model and settings, ``timing`` apart. ``bbox`` is west, south, east, north
+    of the map in degrees, ``None`` without a place on the earth.
     """
 
     legend: Legend
@@ -89,6 +90,7 @@ class RunReport:
     background: Background | None = None
     inputs: Sequence[Mapping[str, Any]] = ()
     outputs: Sequence[Mapping[str, Any]] = ()
+    bbox: Sequence[float] | None = None
     model: Mapping[str, Any] = field(default_factory=dict)
     settings: Mapping[str, Any] = field(default_factory=dict)
     warnings: Sequence[Notice] = ()
@@ -127,6 +129,7 @@ class RunReport:
             "run_id": self.run.get("id"),
             "inputs": self.inputs,
             "outputs": self.outputs,
+            "bbox": self.bbox,
             "legend": [
                 {
                     "id": c.id,
