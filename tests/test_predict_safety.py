@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import time
 
 import numpy as np
@@ -18,7 +19,7 @@ from rsov.jobs.predict_progress import Silent
 from rsov.jobs.stop import Stop
 from rsov.raster import preflight
 from rsov.raster.workfile import WorkRaster
-from tests.support.maps import run
+from tests.support.maps import labels, run
 from tests.support.models import ColourSegmenter
 from tests.support.places import Watch, picture
 from tests.support.rasters import write
@@ -132,6 +133,58 @@ def test_a_fault_in_the_model_leaves_nothing_and_an_older_map_as_it_was(ortho, o
     with pytest.raises(ZeroDivisionError):
         predict(ortho, "forest", out=out, model=Broken(), overwrite=True)
     watch.unchanged()
+
+
+class Meanwhile(ColourSegmenter):
+    """Does something when the first tile was read."""
+
+    def __init__(self, deed):
+        super().__init__()
+        self._deed = deed
+
+    def features(self, pixels):
+        if not self.calls:
+            self._deed()
+        return super().features(pixels)
+
+
+def test_R19_an_input_rewritten_during_a_run_gives_no_map_and_keeps_the_older_one(ortho, out):
+    run(ortho, out)
+    watch = Watch(out)
+
+    def rewrite():
+        with ortho.open("r+b") as file:
+            file.seek(ortho.stat().st_size // 2)
+            file.write(bytes(1000))
+        os.utime(ortho, ns=(1, 1))
+
+    with pytest.raises(InputError) as caught:
+        predict(ortho, "forest,road", out=out, model=Meanwhile(rewrite), overwrite=True)
+    assert caught.value.id == "E-input-changed"
+    assert caught.value.code == ExitCode.INPUT
+    watch.unchanged()
+
+
+def test_R20_an_input_replaced_by_another_during_a_run_is_mapped_as_it_was_and_told(ortho, out):
+    """Of the same size, so that only the place on the disk tells them apart."""
+    before = labels(run(ortho, out / "before.tif").map.outputs["classes"])
+    other = ortho.with_name("other.tif")
+    with rasterio.open(ortho) as source:
+        write(other, source.read()[:, ::-1], transform=source.transform)
+    model = Meanwhile(lambda: other.replace(ortho))
+    options = {"background": "none", "scale": "none"}
+    found = predict(ortho, ["forest", "road", "water"], out=out, model=model, **options).map
+    assert [each["id"] for each in found.report["warnings"]] == ["W-input-replaced"]
+    np.testing.assert_array_equal(labels(found.outputs["classes"]), before)
+
+
+def test_R18_an_input_cut_during_a_run_gives_no_map(tmp_path, out):
+    path = picture(tmp_path / "big.tif", 400, 400)
+    model = Meanwhile(lambda: os.truncate(path, path.stat().st_size // 3))
+    with pytest.raises(InputError) as caught:
+        predict(path, "forest,road", out=out, model=model)
+    assert caught.value.id == "E-input-changed"
+    assert list(out.iterdir()) == []
 
 
 @pytest.mark.parametrize("min_area", [0.0, 4.0])
