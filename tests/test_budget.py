@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import resource
 import subprocess
@@ -16,8 +17,12 @@ from hypothesis import strategies as st
 from rsov.engine import budget
 from rsov.engine.budget import cpu_count, memory_budget, memory_limit, parse_size
 from rsov.errors import ExitCode, UsageError
+from rsov.jobs.predict import predict
+from tests.support.places import picture
+from tests.support.rasters import texture, write
 
 GB = 2**30
+ROOT = Path(__file__).resolve().parent.parent
 
 
 def tree(root, *, cgroup, files=(), memory_kb=16 * 2**20):
@@ -78,31 +83,90 @@ def test_M07_the_address_space_limit_counts(tmp_path, monkeypatch):
 
 
 def test_the_default_budget_leaves_room(tmp_path):
-    root = tree(tmp_path, cgroup="0::/\n", files={"memory.max": str(GB)})
-    assert memory_budget(None, root) == int(0.6 * GB)
-    assert memory_budget("50%", root) == GB // 2
+    root = tree(tmp_path, cgroup="0::/\n", files={"memory.max": str(4 * GB)})
+    assert memory_budget(None, root) == int(2.4 * GB)
+    assert memory_budget("50%", root) == 2 * GB
     assert memory_budget("3G", root) == 3 * GB
 
 
-def test_M06_a_real_group_limits_the_plan():
-    """Needs to be root and a writable control group tree."""
+@pytest.mark.parametrize(("limit", "budget"), [(0.5, 0.45), (1, 0.9), (1.5, 1), (2, 1.2)])
+def test_M06_small_containers_are_nearly_filled(tmp_path, limit, budget):
+    """60 % of 1 GiB is less than torch, GDAL and the encoder take."""
+    root = tree(tmp_path, cgroup="0::/\n", files={"memory.max": str(int(limit * GB))})
+    assert memory_budget(None, root) == int(budget * GB)
+
+
+def test_M06_a_prediction_is_planned_within_the_groups_limit(tmp_path, monkeypatch):
+    """The files of the kernel are imitated, with 16 GiB in the machine and 1 in the group; all else is real."""
+    path = write(tmp_path / "wide.tif", texture(1500, 1500))
+    root = tree(
+        tmp_path / "machine",
+        cgroup="0::/docker/abc\n",
+        files={"docker/abc/memory.max": f"{GB}\n"},
+    )
+    read = budget._text
+    monkeypatch.setattr(budget, "_text", lambda file: read(root / file.relative_to("/")))
+    limited = predict(path, "forest", out=tmp_path, dry_run=True).map.report
+    (root / "sys/fs/cgroup/docker/abc/memory.max").write_text("max\n")
+    free = predict(path, "forest", out=tmp_path, dry_run=True).map.report
+    assert limited["plan"]["memory_budget_bytes"] == int(0.9 * GB)
+    assert limited["plan"]["memory_bytes"] <= int(0.9 * GB)
+    assert limited["plan"]["tile"] < free["plan"]["tile"]
+    assert [each["id"] for each in limited["warnings"]] == ["W-memory-tile"]
+    assert free["plan"]["memory_budget_bytes"] == int(0.6 * 16 * GB)
+    assert free["warnings"] == []
+
+
+@contextlib.contextmanager
+def real_group(limit):
+    """A control group of this machine with a limit of memory, v2 or v1; needs root."""
+    if os.geteuid() != 0:
+        pytest.skip("needs root")
     base = Path("/sys/fs/cgroup")
-    if os.geteuid() != 0 or not (base / "cgroup.subtree_control").is_file():
-        pytest.skip("needs root and cgroup v2")
-    group = base / f"rsov-test-{os.getpid()}"
+    new = (base / "cgroup.subtree_control").is_file()
+    group = (base if new else base / "memory") / f"rsov-test-{os.getpid()}"
     try:
         group.mkdir()
     except OSError as error:
         pytest.skip(f"control groups cannot be made here: {error}")
-    enter = f"open({str(group / 'cgroup.procs')!r}, 'w').write('0')"
-    code = f"{enter}; from rsov.engine.budget import memory_limit; print(memory_limit())"
     try:
-        if not (group / "memory.max").is_file():
+        file = group / ("memory.max" if new else "memory.limit_in_bytes")
+        if not file.is_file():
             pytest.skip("the memory controller is not delegated here")
-        (group / "memory.max").write_text(str(GB))
-        assert int(subprocess.check_output([sys.executable, "-c", code])) == GB
+        try:
+            file.write_text(str(limit))
+        except OSError as error:
+            pytest.skip(f"limits of memory cannot be set here: {error}")
+        yield group
     finally:
         group.rmdir()
+
+
+def test_M06_predict_inside_a_real_group_is_planned_by_it_and_not_killed(tmp_path):
+    path = picture(tmp_path / "ortho.tif", 600, 600)
+    with real_group(GB) as group:
+        code = (
+            "import sys\n"
+            "with open(sys.argv[1], 'w') as procs: procs.write('0')\n"
+            "from rsov.cli import main; sys.exit(main(sys.argv[2:]))"
+        )
+        command = [
+            sys.executable,
+            "-c",
+            code,
+            str(group / "cgroup.procs"),
+            "predict",
+            str(path),
+            "-p",
+            "forest",
+        ]
+        done = subprocess.run(
+            [*command, "-o", f"{tmp_path}/", "--json"], check=False, capture_output=True, text=True, cwd=ROOT
+        )
+    assert done.returncode == ExitCode.OK, done.stderr
+    (report,) = json.loads(done.stdout)["maps"]
+    assert report["settings"]["plan"]["memory_budget_bytes"] == int(0.9 * GB)
+    assert report["metrics"]["peak_rss_bytes"] < GB
 
 
 @pytest.mark.parametrize(

@@ -230,7 +230,7 @@ PREDICT: tuple[Option, ...] = (
         offers=offered("auto", "cpu", "cuda"),
     ),
     Option("jobs", RUN, "Threads [all CPUs this process may use].", v.threads, "N", "-j"),
-    Option("max_memory", RUN, "Memory to stay below: 8G, 512M, 60% [60%].", v.word, "SIZE"),
+    Option("max_memory", RUN, "Memory to stay below: 8G, 512M, 60% [60%; 90% up to 1G].", v.word, "SIZE"),
     Option("fail_fast", RUN, "With several inputs: stop at the first that fails.", opposite=True),
     Option("json", OTHER, "One JSON document on standard output instead of the paths.", opposite=True),
     Option("quiet", OTHER, "Errors only.", short="-q"),

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 DEFAULT_SHARE = 0.6
 """Part of the memory that a run takes by default: the rest is for the page cache and the neighbours."""
+SMALL_SHARE, SMALL = 0.9, 2**30
+"""In a small container there are no neighbours: that part of it, up to a gibibyte, if it is more (M06)."""
 
 _UNITS = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
 _SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*(?:(%)|([KMGT]?)(?:I?B)?)", re.IGNORECASE | re.ASCII)
@@ -50,13 +52,15 @@ def memory_limit(root: Path = Path("/")) -> int:
 
 
 def memory_budget(max_memory: str | None, root: Path = Path("/")) -> int:
-    """Bytes of ``--max-memory``, by default :data:`DEFAULT_SHARE` of :func:`memory_limit`.
+    """Bytes of ``--max-memory``, by default a part of :func:`memory_limit`.
 
     Raises:
         UsageError: not a size.
     """
     limit = memory_limit(root)
-    return int(limit * DEFAULT_SHARE) if max_memory is None else parse_size(max_memory, limit)
+    if max_memory is not None:
+        return parse_size(max_memory, limit)
+    return max(int(limit * DEFAULT_SHARE), min(int(limit * SMALL_SHARE), SMALL))
 
 
 def cpu_count(root: Path = Path("/")) -> int:
