@@ -6,6 +6,8 @@ import hashlib
 import os
 import socket
 import struct
+import subprocess
+import sys
 import time
 import zlib
 from pathlib import Path
@@ -16,7 +18,7 @@ import rasterio
 import tifffile
 from affine import Affine
 
-from rsov.errors import InputError, ResourceError, RsovError, UsageError
+from rsov.errors import ExitCode, InputError, ResourceError, RsovError, UsageError
 from rsov.jobs.predict import predict
 from rsov.types import Notices, Window
 from tests.support.models import ColourSegmenter
@@ -401,12 +403,31 @@ def test_R11_a_pattern_without_a_match_is_called_one(tmp_path: Path) -> None:
     assert caught.value.fix
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root reads everything")
 def test_R11_no_permission(tmp_path: Path) -> None:
+    """Root may read everything: another user asks then."""
     path = write(tmp_path / "ortho.tif", texture())
     path.chmod(0)
-    with pytest.raises(InputError, match="cannot be read"):
-        scene(path)
+    code = (
+        "import os, sys; from pathlib import Path\n"
+        "from rsov.errors import InputError; from rsov.raster.preflight import check_source\n"
+        "from rsov.raster.scene_options import ReadOptions; from rsov.types import Notices\n"
+        "if os.geteuid() == 0: os.setgid(65534); os.setuid(65534)\n"
+        "try: check_source(Path(sys.argv[1]), ReadOptions(), Notices())\n"
+        "except InputError as error: print(error.id, error.what, error.why); sys.exit(40 + error.code)\n"
+    )
+    for folder in (tmp_path, *tmp_path.parents):
+        if folder != Path("/") and folder.stat().st_uid == os.geteuid():
+            folder.chmod(folder.stat().st_mode | 0o011)
+    done = subprocess.run(
+        [os.path.realpath(sys.executable), "-c", code, str(path)],
+        check=False,
+        capture_output=True,
+        text=True,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+        cwd=Path(__file__).resolve().parent.parent,
+    )
+    assert done.returncode == 40 + ExitCode.INPUT, done.stderr
+    assert done.stdout.startswith(f"E-input-unreadable {path} cannot be read Permission denied")
 
 
 def test_R12_huge_sparse_declaration_costs_nothing(tmp_path: Path) -> None:
