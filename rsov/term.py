@@ -190,6 +190,15 @@ def size_text(count: int) -> str:
     return f"{count} bytes"
 
 
+def duration_text(seconds: float) -> str:
+    """``3m15s``, ``12s``, ``2h05m``."""
+    whole = max(0, round(seconds))
+    hours, minutes = divmod(whole // 60, 60)
+    if hours:
+        return f"{hours}h{minutes:02d}m"
+    return f"{minutes}m{whole % 60:02d}s" if minutes else f"{whole % 60}s"
+
+
 def number_text(value: float, digits: int = 3) -> str:
     """Three digits that count, as people write them: `0.298`, `20,100`; powers of ten below 0.0001 only."""
     if not math.isfinite(value) or abs(value) < 1e-4:

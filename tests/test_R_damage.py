@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import os
 import socket
 import struct
@@ -430,14 +431,19 @@ def test_R11_no_permission(tmp_path: Path) -> None:
     assert done.stdout.startswith(f"E-input-unreadable {path} cannot be read Permission denied")
 
 
-def test_R12_huge_sparse_declaration_costs_nothing(tmp_path: Path) -> None:
-    path = tmp_path / "huge.tif"
-    side = 1_000_000
+def declared(path: Path, side: int, **options: object) -> Path:
+    """A file of some kilobytes that claims that many pixels a side."""
     with rasterio.open(
         path, "w", driver="GTiff", width=side, height=side, count=3, dtype="uint8", tiled=True, blockxsize=2048,
-        blockysize=2048, sparse_ok=True, crs="EPSG:32632", transform=UTM, nodata=0, bigtiff="YES",
+        blockysize=2048, sparse_ok=True, crs="EPSG:32632", transform=UTM, bigtiff="YES", **options,
     ):  # fmt: skip
         pass
+    return path
+
+
+def test_R12_huge_sparse_declaration_costs_nothing(tmp_path: Path) -> None:
+    side = 1_000_000
+    path = declared(tmp_path / "huge.tif", side, nodata=0)
     start = time.monotonic()
     with pytest.raises(InputError, match="200000000000") as caught:
         scene(path)
@@ -448,6 +454,27 @@ def test_R12_huge_sparse_declaration_costs_nothing(tmp_path: Path) -> None:
     with opened.open_reader() as reader:
         assert not reader.read(Window(900_000, 7, 512, 512)).any_valid
     assert time.monotonic() - start < 10
+
+
+@pytest.mark.parametrize(("side", "nodata"), [(1_000_000, 0), (50_000, None)])
+def test_R12_the_plan_of_a_huge_declaration_says_tiles_and_time(
+    tmp_path: Path, side: int, nodata: int | None
+) -> None:
+    """Without nodata, blocks that were never written are black pixels, and all of them would be read."""
+    path = declared(tmp_path / "huge.tif", side, nodata=nodata)
+    model = ColourSegmenter(tile=1024, overlap=128, thread_mpx=2.0)
+    options = {"dry_run": True, "max_pixels": side**2, "vector_format": (), "max_memory": "8G", "jobs": 4}
+    start = time.monotonic()
+    found = predict(path, "forest", out=tmp_path, model=model, **options).map
+    assert time.monotonic() - start < 10
+    plan = found.report["plan"]
+    across = math.ceil((side - 128) / (1024 - 128))
+    assert across**2 <= plan["tiles"] <= 1.1 * across**2
+    assert f"{plan['tiles']:,} of " in str(found)
+    seconds = 0 if nodata == 0 else plan["tiles"] * plan["tile"][0] * plan["tile"][1] / (4 * 2e6)
+    assert plan["seconds"] == pytest.approx(seconds, abs=0.1)
+    minutes, rest = divmod(round(seconds), 60)
+    assert ("time:    about " + (f"{minutes}m{rest:02d}s on" if minutes else "0s on")) in str(found)
 
 
 def test_R13_decompression_bomb_block(tmp_path: Path) -> None:

@@ -103,7 +103,7 @@ class Screen:
         if result.report["settings"]["vector_format"]:
             made += f", {counted(metrics['polygons'], 'polygon')}"
         beside = f" ({', '.join(facts)})" if facts else ""
-        term.say(f"{made} in {duration(timing['total_s'])}{beside}")
+        term.say(f"{made} in {term.duration_text(timing['total_s'])}{beside}")
 
     def stage(self, path: Path, name: str) -> None:
         """What is being done now."""
@@ -171,7 +171,7 @@ class Screen:
         ):
             self._said = (share, now)
             done = f"{share:.0%} {step.tiles}/{step.total} tiles {_rate(step)}"
-            left = duration(step.seconds * (1 - share) / share)
+            left = term.duration_text(step.seconds * (1 - share) / share)
             term.say(f"rsov: {step.path.name} {done} eta {left}")
 
     def record(self, kind: str, **values: Any) -> None:
@@ -183,15 +183,6 @@ class Screen:
 def counted(count: int, thing: str) -> str:
     """``1 tile``, ``4,032 tiles``."""
     return f"{count:,} {thing}{'' if count == 1 else 's'}"
-
-
-def duration(seconds: float) -> str:
-    """``3m15s``, ``12s``, ``2h05m``."""
-    whole = max(0, round(seconds))
-    hours, minutes = divmod(whole // 60, 60)
-    if hours:
-        return f"{hours}h{minutes:02d}m"
-    return f"{minutes}m{whole % 60:02d}s" if minutes else f"{whole % 60}s"
 
 
 def _rate(step: Step) -> str:

@@ -13,7 +13,7 @@ import rsov
 from rsov.engine.runtime import import_torch
 from rsov.errors import InputError, Interrupted, ResourceError
 from rsov.jobs.options import OptionError
-from rsov.jobs.predict_plan import plan_facts, plan_lines
+from rsov.jobs.predict_plan import plan_facts, plan_lines, seconds_at_most
 from rsov.jobs.predict_progress import Step
 from rsov.term import plain, size_text
 from rsov.types import Notices
@@ -232,11 +232,9 @@ class MapJob:
         """Bytes on disk that the run takes at most."""
         from rsov.raster.outputs import space_needed
 
-        o, out, region = self._options, scene.output_grid, scene.region
-        source = scene.grid.width * scene.grid.height
-        filled = min(1.0, scene.filled * source / (region.width * region.height))  # all of it in the region
+        o, out = self._options, scene.output_grid
         return space_needed(
-            round(filled * out.width * out.height),
+            round(_filled(scene) * out.width * out.height),
             confidence=o.confidence or bool(o.vector_format),
             prob_bands=len(self._tools.legend) if o.probs else 0,
             polygons=len(o.vector_format),
@@ -355,15 +353,23 @@ class MapJob:
             warnings=tuple(self._notices.items),
             versions=versions(),
         ).to_dict()
-        report["plan"] = plan_facts(plan)
+        seconds = seconds_at_most(plan, self._tools.card, self._tools.threads, _filled(scene))
+        report["plan"] = {**plan_facts(plan), "seconds": round(seconds, 1)}
         lines = plan_lines(
             scene,
             card=self._tools.card,
             plan=plan,
             outputs=self._outputs.kinds(),
             disk=self._needed(scene),
+            seconds=seconds,
         )
         return MapResult(self.path, self._outputs.kinds(), (), tuple(self._notices.items), report, lines)
+
+
+def _filled(scene: Scene) -> float:
+    """Share of the pixels to be mapped, at most, that can be valid: as if all of them lay there."""
+    source, region = scene.grid.width * scene.grid.height, scene.region
+    return min(1.0, scene.filled * source / (region.width * region.height))
 
 
 def checked_overlap(text: str | None) -> str | None:

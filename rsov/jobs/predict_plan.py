@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 from typing import TYPE_CHECKING, Any
 
-from rsov.term import number_text, size_text
+from rsov.term import duration_text, number_text, size_text
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -28,8 +28,22 @@ def plan_facts(plan: Plan) -> dict[str, Any]:
     }
 
 
-def plan_lines(scene: Scene, *, card: ModelCard, plan: Plan, outputs: Mapping[str, Path], disk: int) -> str:
-    """The plan of one map in aligned lines; ``outputs`` is kind -> path, ``disk`` bytes needed at most."""
+def seconds_at_most(plan: Plan, card: ModelCard, threads: int, filled: float) -> float:
+    """Roughly what a run takes in float32 on that many processors; ``filled`` is the share that can be valid.
+
+    Numbers of 16 bits and GPUs are faster, which nobody knows without torch.
+    """
+    pixels = plan.tiles * filled * plan.cols.tile * plan.rows.tile
+    return pixels / (card.thread_mpx * 1e6 * threads)
+
+
+def plan_lines(
+    scene: Scene, *, card: ModelCard, plan: Plan, outputs: Mapping[str, Path], disk: int, seconds: float
+) -> str:
+    """The plan of one map in aligned lines.
+
+    ``outputs`` is kind -> path, ``disk`` bytes needed at most, ``seconds`` those of :func:`seconds_at_most`.
+    """
     info = scene.info()
     grid, out = scene.grid, scene.output_grid
     crs = str(info["crs"] or "no CRS")
@@ -44,6 +58,7 @@ def plan_lines(scene: Scene, *, card: ModelCard, plan: Plan, outputs: Mapping[st
         "bands": f"{bands} ({info['bands_from']}), {info['dtype']}, {scaled}",
         "model": f"{card.name} {card.version} sees {_metres(info['work_gsd'])}",
         "tiles": f"{plan.tiles:,} of {plan.cols.tile} x {plan.rows.tile} px, overlap {plan.cols.overlap} px",
+        "time": f"about {duration_text(seconds)} on CPUs in fp32, less in bf16 or on a GPU",
         "memory": f"{size_text(plan.memory)} of {size_text(plan.budget)} allowed",
         "disk": f"{size_text(disk)} at most, {size_text(free)} free",
         "map": f"{out.width} x {out.height} px",

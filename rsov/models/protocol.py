@@ -32,7 +32,8 @@ class ModelCard:
     ``gsd`` is the ground sampling distance (m) that it reads best, ``gsd_range`` those it was trained for.
     ``tile`` and ``overlap`` are its defaults in pixels, ``size_multiple`` what a tile's sides must be
     divisible by, ``stride`` the pixels per score cell. ``tile_bytes`` is the memory of its activations per
-    tile pixel, float32, measured.
+    tile pixel, float32, and ``thread_mpx`` the millions of tile pixels that one processor takes a second in
+    a whole run, both measured.
     """
 
     name: str
@@ -49,6 +50,7 @@ class ModelCard:
     text_encoder: str = "all-MiniLM-L6-v2"
     radiometry: str = "uint8 RGB, scaled once per scene"
     tile_bytes: int = 300
+    thread_mpx: float = 1.5
     weights_bytes: int = 0
 
 
