@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import math
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from rsov.errors import InputError
-from rsov.geodesy import degrees_per_unit, horizontal
+from rsov.geodesy import horizontal
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -24,8 +23,6 @@ _SLACK = 1e-6
 """Degrees of rounding."""
 _METRES_PER_DEGREE = 111_320.0
 _LEAST_DECIMALS, _MOST_DECIMALS = 7, 13
-OFF_THE_EARTH = ("rojection", "reproject", "extent outside of")
-"""What GDAL says of coordinates that have no longitude and latitude."""
 
 
 def off_the_earth(why: str) -> InputError:
@@ -40,7 +37,7 @@ def off_the_earth(why: str) -> InputError:
 
 
 def check_lonlat(grid: Grid, filled: bool) -> None:
-    """See that a grid with a CRS lies on the earth and that GDAL can cut it open where it holds a pole.
+    """See that a grid with a CRS lies on the earth.
 
     ``filled``: polygons may reach the corners; else those may lie off the earth, as those of a disk do.
 
@@ -59,24 +56,6 @@ def check_lonlat(grid: Grid, filled: bool) -> None:
             raise off_the_earth(
                 f"{x[first]:.10g}, {y[first]:.10g} is outside of what {crs.name[:60]} describes"
             )
-    if not crs.is_geographic:
-        _check_poles(grid, crs.to_wkt())
-
-
-def turned_back(grid: Grid) -> Grid:
-    """A grid in degrees with its middle within half a turn of the prime meridian; others as they are.
-
-    GDAL cuts polygons at 180 and -180 degrees; of those that reach beyond 360 or -360 it keeps nothing there.
-    """
-    from affine import Affine
-
-    crs = horizontal(grid)
-    if not crs.is_geographic:
-        return grid
-    turn = 360 / degrees_per_unit(crs)
-    west, _, east, _ = grid.extent
-    shift = turn * round((west + east) / 2 / turn)
-    return replace(grid, transform=Affine.translation(-shift, 0) @ grid.transform) if shift else grid
 
 
 def decimals(side: float) -> int:
@@ -98,39 +77,3 @@ def _outline(grid: Grid, box: tuple[float, float, float, float]) -> tuple[Floats
     down = top + np.concatenate([zero, side, one, 1 - side, [0.0]]) * (bottom - top)
     t = grid.transform
     return t.a * across + t.b * down + t.c, t.d * across + t.e * down + t.f
-
-
-def _check_poles(grid: Grid, wkt: str) -> None:
-    """GDAL cuts polygons around a pole open for polar stereographic grids centred on 0, 0 only (Z17)."""
-    import pyproj
-
-    back = pyproj.Transformer.from_crs(4326, wkt, always_xy=True)
-    for pole in (90.0, -90.0):
-        x, y = back.transform(0.0, pole)
-        if not (math.isfinite(x) and math.isfinite(y)):
-            continue
-        col, row = ~grid.transform @ (x, y)
-        room = min(col, row, grid.width - col, grid.height - row)
-        around = (col - room, row - room, col + room, row + room)
-        if room > 0 and not _reaches_pole(np.column_stack(_outline(grid, around)), wkt):
-            raise off_the_earth(
-                "it holds a pole, and polygons around it cannot be cut open in this projection"
-            )
-
-
-def _reaches_pole(ring: Floats, wkt: str) -> bool:
-    """Whether GDAL brings a polygon around a pole to longitude and latitude with the pole on its border."""
-    import fiona
-    from fiona.errors import FionaError
-    from fiona.transform import transform_geom
-
-    around = {"type": "Polygon", "coordinates": [ring.tolist()]}
-    try:
-        with fiona.Env():
-            cut = transform_geom(wkt, "EPSG:4326", around, antimeridian_cutting=True)
-    except FionaError:
-        return False
-    parts = cut.coordinates if cut.type == "MultiPolygon" else [cut.coordinates]
-    places = [point[:2] for part in parts for line in part for point in line]
-    ends = {round(longitude) for longitude, latitude in places if abs(latitude) > 90 - _SLACK}
-    return {-180, 180} <= ends

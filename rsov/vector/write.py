@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import math
 import sqlite3
+from collections import deque
 from contextlib import closing
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from itertools import islice
+from itertools import islice, pairwise
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -21,7 +22,8 @@ from rsov.geodesy import horizontal
 from rsov.kernels.rings import to_ground
 from rsov.term import size_text
 from rsov.types import NODATA
-from rsov.vector.earth import OFF_THE_EARTH, check_lonlat, decimals, off_the_earth, turned_back
+from rsov.vector.earth import check_lonlat, decimals
+from rsov.vector.globe import Globe
 from rsov.vector.measure import ground
 from rsov.vector.trace import MAX_VERTICES, Regions, RowBlock, trace
 
@@ -29,7 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from pathlib import Path
 
-    from fiona.model import Feature
+    from fiona.model import Feature, Geometry
     from numpy.typing import NDArray
 
     from rsov.types import Grid, Legend, Notices
@@ -135,27 +137,30 @@ def write_polygons(
         max_vertices=max_vertices,
     )
 
+    kept = decimals(math.sqrt(metric.pixel_area))
+    globe = Globe(grid, kept) if fmt == "geojson" else None
+
     def features() -> Iterator[Feature]:
-        placed = turned_back(grid) if fmt == "geojson" else grid
-        transform = np.array(placed.transform[:6], np.float64)
+        transform = np.array(grid.transform[:6], np.float64)
         for batch in regions:
             xy = to_ground(batch.xy, batch.rings, transform)
             stats.add(batch, xy)
             _check_size(stats, fmt, max_features)
-            yield from _features(batch, xy, names, *metric.measure(batch))
+            shapes = _shapes(batch, xy) if globe is None else _on_globe(globe, batch, xy)
+            yield from _features(batch, shapes, names, *metric.measure(batch))
 
     with fiona.Env(**_environment(start_time)):
         creation = _creation(grid, fmt, stats.layer)
         if fmt == "geojson":
-            creation |= {"RFC7946": "YES", "COORDINATE_PRECISION": decimals(math.sqrt(metric.pixel_area))}
-        _write(path_part, features(), creation, fmt)
+            creation |= {"RFC7946": "YES", "COORDINATE_PRECISION": kept}
+        _write(path_part, features(), creation)
     if fmt == "gpkg":
         _finish_geopackage(path_part, stats.layer, style_qml, start_time)
     _warn(stats, fmt, path_part, max_vertices, notices)
     return stats
 
 
-def _write(path: Path, features: Iterator[Feature], creation: dict[str, Any], fmt: str) -> None:
+def _write(path: Path, features: Iterator[Feature], creation: dict[str, Any]) -> None:
     """All features into a new file; what GDAL says becomes one class of error."""
     import fiona
     from fiona._err import CPLE_BaseError  # what GDAL says while a file is closed; public nowhere
@@ -166,8 +171,6 @@ def _write(path: Path, features: Iterator[Feature], creation: dict[str, Any], fm
             out.writerecords(features)
     except (FionaError, CPLE_BaseError, RuntimeError) as error:
         first = error.__context__ or error  # closing after a failed write fails as well
-        if fmt == "geojson" and any(part in str(first) for part in OFF_THE_EARTH):
-            raise off_the_earth(str(first).split(" Failed to write")[0]) from error
         raise DriverIOError(str(first) or type(first).__name__) from error
 
 
@@ -219,26 +222,19 @@ def _names(legend: Legend, fmt: str, notices: Notices) -> dict[int, str]:
 
 def _features(
     batch: Regions,
-    xy: NDArray[np.float64],
+    shapes: Iterator[Geometry],
     names: dict[int, str],
     area: NDArray[np.float64],
     perim: NDArray[np.float64],
 ) -> Iterator[Feature]:
-    from fiona.model import Feature, Geometry, Properties
+    from fiona.model import Feature, Properties
 
-    # The writer takes each ring's points once and in order: an iterator keeps millions of them from
-    # standing in memory as Python floats, and is faster than lists.
-    points = _points(xy)
-    sizes, parts = np.diff(batch.rings).tolist(), batch.parts.tolist()
     values = zip(
         batch.class_id.tolist(), area.tolist(), perim.tolist(), batch.confidence.tolist(), strict=True
     )
-    for k, (class_id, area_m2, perim_m, confidence) in enumerate(values):
+    for shape, (class_id, area_m2, perim_m, confidence) in zip(shapes, values, strict=True):
         yield Feature(
-            geometry=Geometry(
-                type="Polygon",
-                coordinates=[islice(points, size) for size in sizes[parts[k] : parts[k + 1]]],
-            ),
+            geometry=shape,
             properties=Properties(
                 **{
                     "class": names.get(class_id, str(class_id)),
@@ -249,6 +245,39 @@ def _features(
                 }
             ),
         )
+
+
+def _shapes(batch: Regions, xy: NDArray[np.float64]) -> Iterator[Geometry]:
+    """Geometries as they are.
+
+    The writer takes each ring's points once and in order: an iterator keeps millions of them from standing in
+    memory as Python floats, and is faster than lists.
+    """
+    from fiona.model import Geometry
+
+    points = _points(xy)
+    sizes, parts = np.diff(batch.rings).tolist(), batch.parts.tolist()
+    for start, stop in pairwise(parts):
+        yield Geometry(type="Polygon", coordinates=[islice(points, size) for size in sizes[start:stop]])
+
+
+def _on_globe(globe: Globe, batch: Regions, xy: NDArray[np.float64]) -> Iterator[Geometry]:
+    """Geometries in longitude and latitude; those across 180 degrees or at a pole are cut."""
+    import shapely
+    from fiona.model import Geometry
+
+    places = globe.places(xy)
+    turns = globe.turn(xy, places, batch.rings, batch.parts)
+    points = np.diff(batch.rings[batch.parts])
+    places[:, 0] -= np.repeat(np.nan_to_num(turns), points)
+    for k, shape in enumerate(_shapes(batch, places)):
+        if np.isnan(turns[k]):
+            for ring in shape.coordinates:  # these are cut instead; the next polygon's points follow
+                deque(ring, maxlen=0)
+            rings = [xy[a:b] for a, b in pairwise(batch.rings[batch.parts[k] : batch.parts[k + 1] + 1])]
+            yield Geometry.from_dict(shapely.geometry.mapping(globe.cut(rings)))
+        else:
+            yield shape
 
 
 def _points(xy: NDArray[np.float64]) -> Iterator[tuple[float, float]]:
@@ -266,11 +295,14 @@ def _creation(grid: Grid, fmt: str, layer: str) -> dict[str, Any]:
         options |= {"encoding": "UTF-8", "2GB_LIMIT": "YES"}
     else:
         options["layer"] = layer
-    if grid.crs is not None:
+    if fmt == "geojson":
+        options["crs"] = "EPSG:4326"
+    elif grid.crs is not None:
         options["crs_wkt"] = horizontal(grid).to_wkt()
     elif fmt == "gpkg":
         options["SRID"] = "-1"  # undefined Cartesian
-    options["schema"] = {"geometry": "Polygon", "properties": fields}
+    geometry = "Polygon" if fmt != "geojson" else ["Polygon", "MultiPolygon"]  # cut at 180 degrees
+    options["schema"] = {"geometry": geometry, "properties": fields}
     return options
 
 
