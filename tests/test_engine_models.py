@@ -8,6 +8,7 @@ import torch
 
 from rsov.engine.forward import Forward
 from rsov.errors import ExitCode, ModelError, UsageError
+from rsov.jobs.predict import predict
 from rsov.models.backend import choose_device, choose_dtype, prepare
 from rsov.models.bundled.network import BundledNetwork
 from rsov.models.bundled.segmenter import BundledSegmenter
@@ -106,6 +107,21 @@ def test_without_a_background_none_never_wins(bundle):
 def test_bf16_labels_are_nearly_those_of_fp32(bundle):
     one, other = (scores(load_segmenter(bundle, "cpu", p)).argmax(1) for p in ("fp32", "bf16"))
     assert (one == other).float().mean() > 0.95
+
+
+@pytest.mark.parametrize(("asked", "said"), [("fp32", "fp32"), ("bf16", "bf16"), ("auto", None)])
+def test_the_report_says_what_auto_became(bundle, ortho, out, asked, said):
+    found = predict(ortho, "forest", out=out, model=str(bundle), precision=asked, vector_format=()).map.report
+    device = choose_device("auto")
+    names = {torch.float32: "fp32", torch.bfloat16: "bf16", torch.float16: "fp16"}
+    assert found["model"]["precision"] == (said or names[choose_dtype("auto", device)])
+    assert found["model"]["device"] == str(device)
+    assert (found["settings"]["precision"], found["settings"]["device"]) == (asked, "auto")
+
+
+def test_a_model_that_does_not_say_where_it_computes_is_reported_so(ortho, out):
+    found = predict(ortho, "forest", out=out, model=ColourSegmenter(), vector_format=()).map.report
+    assert (found["model"]["precision"], found["model"]["device"]) == (None, None)
 
 
 def test_a_segmenter_serves_one_head_after_another(bundle):

@@ -6,6 +6,7 @@ import hashlib
 import json
 import sqlite3
 from contextlib import closing
+from pathlib import Path
 
 import fiona
 import numpy as np
@@ -125,6 +126,20 @@ def test_the_report_names_and_hashes_every_output(ortho, out):
     assert report["model"]["name"] == "colours"
     assert report["metrics"]["polygons"] >= 3
     assert report == result.map.report
+
+
+@pytest.mark.parametrize("crs", ["EPSG:32632", None])
+def test_the_report_hashes_every_file_of_a_shapefile(tmp_path, out, crs):
+    path = picture(tmp_path / "ortho.tif", crs=crs)
+    found = run(path, out, vector_format=("gpkg", "shp")).map.report["outputs"]
+    listed = {Path(entry["path"]).name: entry for entry in found}
+    assert len(listed) == len(found)
+    assert {*listed, "ortho_report.json"} == {file.name for file in out.iterdir()}
+    for name, entry in listed.items():
+        assert entry["sha256"] == hashlib.sha256((out / name).read_bytes()).hexdigest()
+    kinds = {name: entry["kind"] for name, entry in listed.items() if name.startswith("ortho_classes.")}
+    assert kinds["ortho_classes.shp"] == "polygons_shp"
+    assert {kinds[f"ortho_classes.{end}"] for end in ("dbf", "shx", "cpg")} == {"polygons_shp_part"}
 
 
 def test_none_of_them_is_255_and_the_background_is_reported(ortho, out):

@@ -6,7 +6,6 @@ import dataclasses
 import time
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from importlib import metadata
 from typing import TYPE_CHECKING, Any
 
 import rsov
@@ -15,6 +14,7 @@ from rsov.errors import InputError, Interrupted, ResourceError
 from rsov.jobs.options import OptionError
 from rsov.jobs.predict_plan import plan_facts, plan_lines, seconds_at_most
 from rsov.jobs.predict_progress import Step
+from rsov.jobs.process import peak_rss, versions
 from rsov.term import plain, size_text
 from rsov.types import Notices
 
@@ -34,9 +34,6 @@ if TYPE_CHECKING:
     from rsov.raster.scene import Scene
     from rsov.report.summary import ClassArea, RunReport
     from rsov.types import Notice
-
-VERSIONS = ("rsov", "torch", "rasterio", "fiona", "numpy", "numba", "shapely", "pyproj")
-"""Packages whose version can change a pixel or a coordinate."""
 
 
 @dataclass(frozen=True)
@@ -299,8 +296,9 @@ class MapJob:
     def _report(
         self, scene: Scene, plan: Plan, stats: RunStats, finished: Finished, publication: Publication
     ) -> RunReport:
+        from rsov.models.backend import computed_in
         from rsov.raster.scene_info import bbox
-        from rsov.report.summary import RunReport, output_entry
+        from rsov.report.summary import RunReport, output_entries
 
         seconds = sum(self._laps.values())
         pixels = scene.region.width * scene.region.height
@@ -310,9 +308,11 @@ class MapJob:
             areas=finished.areas,
             background=self._tools.background,
             inputs=[{"path": str(self.path), "path_abs": str(self.path.absolute()), **scene.info()}],
-            outputs=[output_entry(kind, path, finished.parts[kind]) for kind, path in written],
+            outputs=[
+                entry for kind, path in written for entry in output_entries(kind, path, finished.parts[kind])
+            ],
             bbox=bbox(scene.output_grid),
-            model=dataclasses.asdict(self._tools.card),
+            model={**dataclasses.asdict(self._tools.card), **computed_in(self._tools.load()[0])},
             settings={**self._options.as_dict(), "plan": plan_facts(plan)},
             warnings=tuple(self._notices.items),
             metrics={
@@ -384,31 +384,6 @@ def checked_overlap(text: str | None) -> str | None:
     if not (number.isascii() and number.isdigit()):
         raise OptionError("overlap", f"must be pixels or percent of a tile, such as 128 or 12%, not {text!r}")
     return text
-
-
-def versions() -> dict[str, str]:
-    """Versions of what takes part in a result."""
-    import rasterio
-
-    found = {"gdal": str(rasterio.__gdal_version__)}
-    for name in VERSIONS:
-        try:
-            found[name] = metadata.version(name)
-        except metadata.PackageNotFoundError:
-            found[name] = rsov.__version__ if name == "rsov" else ""
-    return found
-
-
-def peak_rss() -> int | None:
-    """Most memory that this process ever held, in bytes; ``None`` where the system does not say."""
-    try:
-        import resource
-    except ImportError:
-        return None
-    import sys
-
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else peak * 1024
 
 
 __all__ = ["MapJob", "MapResult"]

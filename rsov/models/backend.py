@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import torch
 from torch import nn
 
 from rsov.errors import UsageError
+from rsov.models.protocol import Placed
+
+if TYPE_CHECKING:
+    from rsov.models.protocol import Segmenter
 
 BF16_FLAGS = frozenset({"avx512_bf16", "amx_bf16", "bf16"})
 """Flags in /proc/cpuinfo (x86, ARM) of processors on which bfloat16 is faster; emulated, it is slower."""
@@ -51,6 +55,14 @@ def choose_dtype(precision: str, device: torch.device, cpuinfo: Path = Path("/pr
     if device.type == "cuda":
         return torch.bfloat16 if torch.cuda.is_bf16_supported(including_emulation=False) else torch.float16
     return torch.bfloat16 if BF16_FLAGS & _cpu_flags(cpuinfo) else torch.float32
+
+
+def computed_in(segmenter: Segmenter) -> dict[str, str | None]:
+    """What ``auto`` became: ``device`` and ``precision`` as the options name them, None where nobody says."""
+    if not isinstance(segmenter, Placed):
+        return {"device": None, "precision": None}
+    names = {dtype: name for name, dtype in PRECISIONS.items()}
+    return {"device": str(segmenter.device), "precision": names.get(segmenter.dtype, str(segmenter.dtype))}
 
 
 def prepare(network: M, device: torch.device, dtype: torch.dtype) -> M:

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 if TYPE_CHECKING:
-    from torch import Tensor
+    from torch import Tensor, device, dtype
 
     from rsov.types import Background, Legend
 
@@ -96,6 +96,14 @@ class Segmenter(Protocol):
         many names do not add up. Softmax over the channels is the confidence.
         """
         ...
+
+
+@runtime_checkable
+class Placed(Protocol):
+    """A segmenter that says where and in which number type it computes."""
+
+    device: device
+    dtype: dtype
 
 
 def text_head(legend: Legend, background: Background, embed: Embed, dim: int) -> Head:

@@ -6,10 +6,11 @@ import hashlib
 import json
 import math
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from rsov.raster.outputs import companions
 from rsov.types import NODATA, NODATA_NAME, NONE_NAME, Background, Legend, Notice
 
 if TYPE_CHECKING:
@@ -74,6 +75,14 @@ def output_entry(kind: str, final: Path, written: Path | None = None) -> dict[st
         "bytes": source.stat().st_size,
         "sha256": digest,
     }
+
+
+def output_entries(kind: str, final: Path, written: Path) -> Iterator[dict[str, Any]]:
+    """Entries for an output and for the files that are one with it, as those of a Shapefile."""
+    yield output_entry(kind, final, written)
+    for part, name in zip(companions(written), companions(final), strict=True):
+        if part.is_file():  # a Shapefile without CRS has no .prj
+            yield output_entry(f"{kind}_part", name, part)
 
 
 @dataclass(frozen=True)
