@@ -163,6 +163,7 @@ def _places(wkt: str) -> Places | None:
     def places(x: Floats, y: Floats) -> Floats:
         angles = np.asarray(transformer.transform(x, y)) * radian
         lam, phi = np.where(np.isfinite(angles), angles, np.nan)
+        phi = np.clip(phi, -math.pi / 2, math.pi / 2)  # half a pixel beyond a pole there is no ground
         nu = geod.a / np.sqrt(1 - geod.es * np.sin(phi) ** 2)
         across = nu * np.cos(phi)
         xyz = across * np.cos(lam), across * np.sin(lam), nu * (1 - geod.es) * np.sin(phi)

@@ -89,6 +89,22 @@ def test_Z04_geographic_crs_with_metre_coordinates(tmp_path: Path) -> None:
     assert "metres" in caught.value.why
 
 
+@pytest.mark.parametrize(("top", "step"), [(90.2, 0.1), (90.5, 1e-3), (91.2, 1.1), (-88.9, 0.1)])
+def test_Z04_degrees_beyond_a_pole_are_refused(tmp_path: Path, top: float, step: float) -> None:
+    """By more than the pixel that grids of the whole world reach beyond it; as a picture and as --like."""
+    rows = 20 if step < 1 else 1
+    place = Affine(step, 0, 10, 0, -step, top)
+    path = write(tmp_path / "a.tif", texture(rows, 20), crs="EPSG:4326", transform=place)
+    with pytest.raises(InputError) as caught:
+        scene(path)
+    assert caught.value.id == "E-input-degrees"
+    place = Affine(0.01, 0, 10, 0, -0.01, 89.9 if top > 0 else -89.8)
+    picture = write(tmp_path / "p.tif", texture(20, 20), crs="EPSG:4326", transform=place)
+    with pytest.raises(InputError) as caught:
+        scene(picture, like=path)
+    assert caught.value.id == "E-like"
+
+
 @pytest.mark.parametrize(
     ("epsg", "x", "y", "foot"),
     [

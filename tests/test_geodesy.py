@@ -55,6 +55,17 @@ def test_a_pixel_is_as_large_as_its_polygon(name: str) -> None:
     assert ground(grid).measure(batch)[0] == pytest.approx([area], rel=1e-5)
 
 
+@pytest.mark.parametrize("step", [0.1, 0.5, 2.0])
+def test_half_a_pixel_beyond_a_pole_is_no_ground(step: float) -> None:
+    """Grids of the whole world whose first and last rows lie on the poles, not beside them."""
+    rows = round(180 / step) + 1
+    grid = Grid(4, rows, Affine(step, 0, 0, 0, -step, 90 + step / 2), CRS.from_epsg(4326))
+    (batch,) = traced(np.ones((rows, 4), np.uint8))
+    slice_of_earth = 510_065_621_724_088.44 * 4 * step / 360  # WGS 84, GeographicLib
+    assert ground(grid).measure(batch)[0] == pytest.approx([slice_of_earth], rel=1e-4)
+    assert pixel_area(grid, Window(0, 0, 1, 1)) == pytest.approx(0, abs=1)
+
+
 def test_a_projection_that_nobody_knows_is_measured_by_its_unit() -> None:
     unknown = (
         'PROJCS["made up",GEOGCS["g",DATUM["d",SPHEROID["s",6378137,298]],PRIMEM["Greenwich",0],'

@@ -30,7 +30,8 @@ _LEAST_POINTS = 3
 PLAUSIBLE_METRES = (0.002, 1000.0)
 """Pixel sizes of pictures of the ground; where the CRS is not known, others are no metres."""
 _DEGREES_SLACK = 1.0
-"""Grids of the whole world reach half a pixel beyond +-180 and +-90."""
+_ROUNDING = 1e-6
+"""Degrees. Grids of the whole world reach half a pixel beyond +-90, those with --res nearly a whole one."""
 
 
 @dataclass(frozen=True)
@@ -281,20 +282,27 @@ def _check_plane(crs: CRS | None, name: str) -> None:
 
 def _check_degrees(grid: Grid, name: str) -> None:
     """Degrees outside of the globe are metres with a wrong CRS (Z04)."""
-    if grid.crs is None or not grid.crs.is_geographic:
-        return
-    corners = [grid.transform @ (c, r) for c in (0, grid.width) for r in (0, grid.height)]
-    to_degrees = degrees_per_unit(horizontal(grid))
-    slack = _DEGREES_SLACK + max(grid.pixel_size) * to_degrees
-    x = max(abs(c[0]) for c in corners) * to_degrees
-    y = max(abs(c[1]) for c in corners) * to_degrees
-    if x > 360 + slack or y > 90 + slack:
+    if why := off_the_globe(grid):
         raise InputError(
             "E-input-degrees",
-            f"{name} has a CRS in degrees, but coordinates up to {x:.0f} and {y:.0f}",
+            f"{name} has a CRS in degrees, but {why}",
             why="the coordinates are probably metres and the CRS is wrong",
             fix="state the right one: --crs EPSG:32632",
         )
+
+
+def off_the_globe(grid: Grid) -> str:
+    """How far the degrees of a grid leave the globe; empty if they do not, or are none."""
+    if grid.crs is None or not grid.crs.is_geographic:
+        return ""
+    corners = [grid.transform @ (c, r) for c in (0, grid.width) for r in (0, grid.height)]
+    to_degrees = degrees_per_unit(horizontal(grid))
+    pixel = max(grid.pixel_size) * to_degrees
+    x = max(abs(c[0]) for c in corners) * to_degrees
+    y = max(abs(c[1]) for c in corners) * to_degrees
+    middle = abs((grid.transform @ (grid.width / 2, grid.height / 2))[1]) * to_degrees
+    beyond = x > 360 + _DEGREES_SLACK + pixel or y > 90 + pixel + _ROUNDING or middle > 90
+    return f"coordinates up to {x:.5g} and {y:.5g}" if beyond else ""
 
 
 def _world_file(path: Path) -> Path | None:

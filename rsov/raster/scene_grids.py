@@ -12,7 +12,7 @@ from rsov.errors import InputError, UsageError
 from rsov.raster.aoi import extent_in, on_grid
 from rsov.raster.area import pixel_gsd
 from rsov.raster.longitudes import full_turn
-from rsov.raster.scene_georef import no_plane, parse_crs
+from rsov.raster.scene_georef import no_plane, off_the_globe, parse_crs
 from rsov.raster.scene_options import ReadOptions
 from rsov.term import number_text
 from rsov.types import Grid, Notices, Window
@@ -78,6 +78,8 @@ def like_grid(path: Path) -> Grid:
         raise InputError("E-like", f"{path} has no grid to lie on", where="--like", fix=_LIKE)
     if why := no_plane(grid.crs):
         raise InputError("E-like", f"{path} has a CRS without a plane", where="--like", why=why, fix=_LIKE)
+    if why := off_the_globe(grid):
+        raise InputError("E-like", f"{path} has a CRS in degrees, but {why}", where="--like", fix=_LIKE)
     return grid
 
 
