@@ -78,8 +78,17 @@ def test_M11_too_many_polygons_stop_the_run(tmp_path: Path) -> None:
             start_time=START, max_features=20_000, notices=Notices(),
         )  # fmt: skip
     assert caught.value.code == ExitCode.RESOURCES == 7
-    assert "--min-area" in caught.value.fix
+    assert "noise" in caught.value.why
+    assert caught.value.fix.startswith("merge small regions with --min-area")
     assert taken[-1] < 290
+
+
+def test_M11_few_large_polygons_above_the_limit_are_not_called_noise(tmp_path: Path) -> None:
+    labels = np.repeat(np.arange(1, 5, dtype=np.uint8), 100)[:, None].repeat(300, 1)
+    with pytest.raises(ResourceError) as caught:
+        write(labels, tmp_path / "map.gpkg", names=("a", "b", "c", "d"), max_features=3)
+    assert caught.value.why == "the first 4 have 30,000 pixels on average"
+    assert caught.value.fix.startswith("raise --max-features")
 
 
 @pytest.mark.slow

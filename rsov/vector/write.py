@@ -20,7 +20,7 @@ import numpy as np
 from rsov.errors import InputError, OutputError, ResourceError
 from rsov.geodesy import horizontal
 from rsov.kernels.rings import to_ground
-from rsov.term import size_text
+from rsov.term import number_text, size_text
 from rsov.types import NODATA
 from rsov.vector.earth import check_lonlat, decimals
 from rsov.vector.globe import Globe
@@ -46,6 +46,8 @@ DBF_NUMBER = 24
 """Bytes of a number in a .dbf, at most."""
 GEOJSON_WARNING = 200 * 2**20
 """Bytes above which readers begin to refuse GeoJSON (M15)."""
+NOISE_PIXELS = 2.0
+"""Regions that are smaller on average are noise."""
 POINTS_AT_ONCE = 1 << 16
 """Points that stand in memory as Python floats."""
 REFUSED_LAYER_STARTS = "`~!@#$%^&*()+-={}|[]\\:\";'<>?,./"
@@ -320,12 +322,16 @@ def _stamp(time: datetime) -> str:
 
 def _check_size(stats: VectorStats, fmt: str, max_features: int | None) -> None:
     if max_features is not None and stats.count > max_features:
+        mean = sum(stats.pixels.values()) / stats.count
+        noise, fixes = mean < NOISE_PIXELS, ("merge small regions with --min-area", "raise --max-features")
         raise ResourceError(
             "E-too-many-polygons",
             f"the map has more than {max_features:,} polygons",
             where="--max-features",
-            why="noise: nearly every pixel is a region of its own",
-            fix="merge small regions with --min-area, or raise --max-features",
+            why="noise: nearly every pixel is a region of its own"
+            if noise
+            else f"the first {stats.count:,} have {number_text(mean)} pixels on average",
+            fix=", or ".join(fixes if noise else reversed(fixes)),
         )
     if fmt == "shp":
         shp = 100 + 52 * stats.count + 4 * stats.rings + 16 * stats.points
