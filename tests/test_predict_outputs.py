@@ -54,6 +54,24 @@ def test_C15_existing_outputs_are_all_named_and_kept(ortho, out):
     watch.unchanged()
 
 
+@pytest.mark.parametrize("target", ["", "town.tif"])
+def test_outputs_of_an_earlier_run_that_stay_beside_a_new_map_are_named(ortho, out, target):
+    where = out / target
+    stem = "town" if target else "ortho"
+    run(ortho, where, quicklook=True, confidence=True, probs=True, vector_format=("gpkg", "shp"))
+    watch = {path: path.read_bytes() for path in out.iterdir()}
+    found = run(ortho, where, overwrite=True, confidence=True, vector_format=("gpkg",)).map
+    (warning,) = found.warnings
+    assert warning.id == "W-older-outputs"
+    for end in ("probs.tif", "quicklook.png", "classes.shp"):
+        assert f"{stem}_{end}" in warning.message
+        assert (out / f"{stem}_{end}").read_bytes() == watch[out / f"{stem}_{end}"]
+    for end in ("confidence.tif", "classes.gpkg", "report.json"):
+        assert f"{stem}_{end}" not in warning.message
+    everything = {"quicklook": True, "confidence": True, "probs": True, "vector_format": ("gpkg", "shp")}
+    assert run(ortho, where, overwrite=True, **everything).map.warnings == ()
+
+
 def test_C14_folders_that_cannot_be_written_are_found_before_the_model(ortho, out):
     (out / "file").write_text("x")
     for where in (f"{out}/missing/two/levels/", f"{out}/file/x.tif"):

@@ -211,6 +211,12 @@ class MapJob:
             probe=False,
             notices=None,
         )
+        if older := [path.name for path in self._outputs.others if path.exists()]:
+            self._notices.warn(
+                "W-older-outputs",
+                f"{self.path.name}: what an earlier run wrote and this one does not stays beside the new map: "
+                + ", ".join(older),
+            )
         return plan
 
     def _check_min_area(self, scene: Scene) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -31,6 +31,8 @@ class Outputs:
     probs: Path | None = None
     quicklook: Path | None = None
     vectors: dict[str, Path] = field(default_factory=dict)
+    others: tuple[Path, ...] = ()
+    """What other options would write beside these; files of an earlier run may lie there."""
 
     def vector_kinds(self) -> dict[str, str]:
         """Kind -> format: ``polygons`` where there is one file, else ``polygons_gpkg`` and so on."""
@@ -97,12 +99,17 @@ def readable(name: str) -> str:
 
 def _outputs(folder: Path, stem: str, classes: Path | None, options: PredictOptions) -> Outputs:
     raster = classes or folder / f"{stem}_classes.tif"
-    return Outputs(
+    further = {name: folder / f"{stem}_{name}" for name in ("confidence.tif", "probs.tif", "quicklook.png")}
+    vectors = {name: folder / f"{stem}_classes{suffix}" for name, suffix in VECTOR_SUFFIXES.items()}
+    found = Outputs(
         classes=raster,
         style=raster.with_suffix(".qml") if classes else folder / f"{stem}_classes.qml",
         report=folder / f"{stem}_report.json",
-        confidence=folder / f"{stem}_confidence.tif" if options.confidence else None,
-        probs=folder / f"{stem}_probs.tif" if options.probs else None,
-        quicklook=folder / f"{stem}_quicklook.png" if options.quicklook else None,
-        vectors={name: folder / f"{stem}_classes{VECTOR_SUFFIXES[name]}" for name in options.vector_format},
+        confidence=further["confidence.tif"] if options.confidence else None,
+        probs=further["probs.tif"] if options.probs else None,
+        quicklook=further["quicklook.png"] if options.quicklook else None,
+        vectors={name: vectors[name] for name in options.vector_format},
     )
+    written = set(found.kinds().values())
+    others = [path for path in (*further.values(), *vectors.values()) if path not in written]
+    return replace(found, others=tuple(others))
