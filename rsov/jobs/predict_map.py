@@ -214,7 +214,7 @@ class MapJob:
         if older := [path.name for path in self._outputs.others if path.exists()]:
             self._notices.warn(
                 "W-older-outputs",
-                f"{self.path.name}: what an earlier run wrote and this one does not stays beside the new map: "
+                f"{self.path.name}: what an earlier run wrote and this one does not stays beside the map: "
                 + ", ".join(older),
             )
         return plan
