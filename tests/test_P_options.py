@@ -200,6 +200,8 @@ def test_P27_wrong_types(tmp_path, text):
         b"[predict\n",
         b"\xff\xfe[\x00",
         b"[predict]\ntile = !!python/object:os.system\n",
+        b"[predict]\ntile = " + b"9" * 5000,
+        b"[predict]\ntile = " + b"[" * 5000 + b"]" * 5000,
     ],
 )
 def test_P27_S32_broken_files(tmp_path, content):

@@ -99,6 +99,7 @@ def test_P30_thresholds_lie_between_0_and_1(tmp_path: Path, value: str) -> None:
         "class = 3\n",
         "class = []\n",
         "class = " + "[" * 5000 + "]" * 5000,
+        "[[class]]\nname = " + "9" * 5000,
         "not toml",
         "",
     ],

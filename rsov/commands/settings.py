@@ -129,7 +129,7 @@ def read_config(
     text = _read_text(file)
     try:
         document = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+    except (ValueError, RecursionError) as error:  # numbers of thousands of digits, brackets too
         place = re.search(r"at line (\d+)", str(error))
         where = f"{file}:{place[1]}" if place else str(file)
         raise UsageError(

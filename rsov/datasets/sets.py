@@ -90,7 +90,7 @@ def read_set(folder: Path) -> DataSet | Skipped:
     path = folder / "dataset.toml"
     try:
         table = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise _fail(path, "the description of the data set cannot be read", str(error)) from error
     kind = table.get("kind")
     if kind is None:

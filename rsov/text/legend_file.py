@@ -142,7 +142,7 @@ def _parse_toml(text: str, name: str) -> list[Draft]:
     lines = _NEWLINES.split(text)
     try:
         document = tomllib.loads("\n".join(lines))
-    except tomllib.TOMLDecodeError as error:
+    except ValueError as error:  # of numbers with thousands of digits as well
         found = re.search(r"\(at line (\d+), column \d+\)", str(error))
         raise UsageError(
             "E-legend-toml",

@@ -91,7 +91,7 @@ def _override(table: dict[str, Any], changes: Sequence[str]) -> None:
             )
         try:
             value = tomllib.loads(f"x = {text}")["x"]
-        except tomllib.TOMLDecodeError:
+        except (ValueError, RecursionError):
             value = text
         *path, last = key.strip().split(".")
         place = table
@@ -129,7 +129,7 @@ def load_recipe(kind: type[R], path: Path | None, shipped: str, changes: Sequenc
         else:
             text = path.read_text(encoding="utf-8")
         table = tomllib.loads(text)
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise UsageError(
             "E-recipe", "the recipe cannot be read", where=str(path or shipped), why=str(error)
         ) from error
