@@ -291,8 +291,11 @@ def _check_degrees(grid: Grid, name: str) -> None:
         )
 
 
-def off_the_globe(grid: Grid) -> str:
-    """How far the degrees of a grid leave the globe; empty if they do not, or are none."""
+def off_the_globe(grid: Grid, *, any_turn: bool = False) -> str:
+    """How far the degrees of a grid leave the globe; empty if they do not, or are none.
+
+    ``any_turn``: longitudes may count from any turn.
+    """
     if grid.crs is None or not grid.crs.is_geographic:
         return ""
     corners = [grid.transform @ (c, r) for c in (0, grid.width) for r in (0, grid.height)]
@@ -301,8 +304,9 @@ def off_the_globe(grid: Grid) -> str:
     x = max(abs(c[0]) for c in corners) * to_degrees
     y = max(abs(c[1]) for c in corners) * to_degrees
     middle = abs((grid.transform @ (grid.width / 2, grid.height / 2))[1]) * to_degrees
-    beyond = x > 360 + _DEGREES_SLACK + pixel or y > 90 + pixel + _ROUNDING or middle > 90
-    return f"coordinates up to {x:.5g} and {y:.5g}" if beyond else ""
+    beside = x > 360 + _DEGREES_SLACK + pixel and not any_turn
+    beyond = y > 90 + pixel + _ROUNDING or middle > 90
+    return f"coordinates up to {x:.5g} and {y:.5g}" if beside or beyond else ""
 
 
 def _world_file(path: Path) -> Path | None:

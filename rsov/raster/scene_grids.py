@@ -78,7 +78,7 @@ def like_grid(path: Path) -> Grid:
         raise InputError("E-like", f"{path} has no grid to lie on", where="--like", fix=_LIKE)
     if why := no_plane(grid.crs):
         raise InputError("E-like", f"{path} has a CRS without a plane", where="--like", why=why, fix=_LIKE)
-    if why := off_the_globe(grid):
+    if why := off_the_globe(grid, any_turn=True):
         raise InputError("E-like", f"{path} has a CRS in degrees, but {why}", where="--like", fix=_LIKE)
     return grid
 
